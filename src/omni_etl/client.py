@@ -1,0 +1,3 @@
+"""Hose for producers."""
+class Hose:
+    pass

@@ -1,0 +1,82 @@
+"""Outbox: batches that were cut for customers and not yet delivered or given up; the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from omni_etl.envelope import Envelope
+
+BATCH_EVENTS_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An immutable set of events for one webhook: one id and the same bytes for ever."""
+
+    id: str
+    webhook_id: str
+    target: str  # as the webhook was when the batch was cut
+    headers: Mapping[str, str]  # custom headers, likewise; secrets are read at the attempt
+    body: bytes  # the JSON array as it is sent
+    event_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueBatch:
+    """A batch claimed for one attempt."""
+
+    batch: Batch
+    claim: str  # fences the claim: a lapsed one changes nothing
+    attempts: int  # attempts made before this one
+    cut_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCounts:
+    """How much lies where."""
+
+    waiting_batches: int
+    waiting_events: int
+    delivered_batches: int
+    delivered_events: int
+    given_up_batches: int
+    given_up_events: int
+
+
+class Outbox(Protocol):
+    """Every method raises `UnavailableError` when the database is away."""
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+    async def put(self, envelope: Envelope, batches: Sequence[Batch]) -> bool:
+        """Ledger row and batches in one transaction; False where the ledger knew the envelope: then nothing is written.
+
+        Raises:
+            IdConflictError: known with another checksum.
+
+        """
+        ...
+
+    async def claim(self, *, count_max: int, claim_seconds: int) -> list[DueBatch]:
+        """Take batches whose time has come, oldest first; each is ours for `claim_seconds`."""
+        ...
+
+    async def delivered(self, due: DueBatch, status: int) -> bool:
+        """The customer has it. False where the claim had lapsed and someone else decided."""
+        ...
+
+    async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None) -> bool:
+        """The attempt failed: try again then, or give up where None. False as in `delivered`."""
+        ...
+
+    async def counts(self) -> OutboxCounts:
+        """How much lies where, kept as counters."""
+        ...

@@ -1,0 +1,112 @@
+"""Queue and lease: the contract. At least once, no order, duplicates possible, in all its kinds.
+
+What callers may not assume: that a lease is still theirs (a lapsed one may be with someone else already), that `delete`
+or `extend` of a lapsed lease fails (it may answer OK and do nothing), that an envelope sent once arrives once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from omni_etl.envelope import LANES, SealedEnvelope
+
+PAYLOAD_ATTRIBUTE: Final = "payload"
+PAYLOAD_TYPE: Final = "Binary"
+
+Failures = dict[int, str]
+"""Of a batch call: position in the argument → reason. Empty means that all of it was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """What one call may hold; a caller splits its work accordingly."""
+
+    entry_bytes_max: int  # of one envelope as `entry_bytes` counts it
+    batch_count_max: int  # entries of one send, extend, release or delete call
+    batch_bytes_max: int  # of all entries of one send call together
+    receive_count_max: int
+    lease_seconds_max: int
+    retention_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One received envelope, ours until a deadline. `receipt` belongs to this receive alone."""
+
+    queue_name: str
+    receipt: str
+    envelope: SealedEnvelope
+    receive_count: int  # receives so far, this one included; releases and restarts count too
+    sent_at: float  # seconds since the epoch, the queue's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a queue is; approximate."""
+
+    ready: int
+    leased: int
+    oldest_age_seconds: float
+
+
+class Queue(Protocol):
+    """Named queues of envelopes: two lanes, and per service a siding and dead letters.
+
+    Every method raises `UnavailableError` when the engine is away; then nothing is known about the call.
+    """
+
+    limits: QueueLimits
+
+    async def open(self, queue_names: Sequence[str]) -> None:
+        """Connect and make sure that these queues exist; may be called again after `UnavailableError`."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; leases simply lapse."""
+        ...
+
+    async def send(self, queue_name: str, envelopes: Sequence[SealedEnvelope]) -> Failures:
+        """Keep envelopes durably. Confirmed entries are kept; a failed or unknown one may be kept too."""
+        ...
+
+    async def receive(self, queue_name: str, *, count_max: int, wait_seconds: float, lease_seconds: int) -> list[Lease]:
+        """Take up to `count_max` envelopes, waiting up to `wait_seconds` for a first one. May answer fewer, or none."""
+        ...
+
+    async def extend(self, leases: Sequence[Lease], *, lease_seconds: int) -> Failures:
+        """Move the deadline to now + `lease_seconds`. OK proves nothing about a lease that had lapsed."""
+        ...
+
+    async def release(self, leases: Sequence[Lease], *, delay_seconds: int = 0) -> Failures:
+        """Give back: ready again after `delay_seconds`."""
+        ...
+
+    async def delete(self, leases: Sequence[Lease]) -> Failures:
+        """Forget for ever. Only `supervisor/settle.py` calls this. Repeating it is harmless."""
+        ...
+
+    async def depth(self, queue_name: str) -> Depth:
+        """How full it is."""
+        ...
+
+
+def siding(service: str) -> str:
+    """The queue of envelopes that `service` could not take while the others were done."""
+    return f"siding-{service}"
+
+
+def dead_letters(service: str) -> str:
+    """The queue of envelopes that `service` gave up, each with its reason in the service's registry."""
+    return f"dead-{service}"
+
+
+def queue_names(services: Sequence[str]) -> list[str]:
+    """Every queue that these services need, lanes first."""
+    return [*LANES, *(siding(each) for each in services), *(dead_letters(each) for each in services)]
+
+
+def entry_bytes(envelope: SealedEnvelope) -> int:
+    """Size as AWS counts it: UTF-8 body, attribute name, type and raw value (botocore, SendMessage)."""
+    return len(envelope.header.encode()) + len(PAYLOAD_ATTRIBUTE) + len(PAYLOAD_TYPE) + len(envelope.payload)

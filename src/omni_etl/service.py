@@ -1,0 +1,62 @@
+"""Service: the contract of what a child process runs, and of a fifth service by entry point `omni_etl.services`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from omni_etl.clock import Clock
+from omni_etl.envelope import Envelope
+from omni_etl.errors import LeaseLapsedError
+
+
+class Deadline:
+    """Until when an effect may begin. A service calls `check` directly before each effect."""
+
+    def __init__(self, clock: Clock, at_monotonic: float) -> None:
+        self._clock = clock
+        self._at = at_monotonic
+
+    def check(self) -> None:
+        """Go on only while the lease is ours.
+
+        Raises:
+            LeaseLapsedError: the deadline has passed.
+
+        """
+        if self._clock.monotonic() >= self._at:
+            raise LeaseLapsedError("the lease lapsed before the effect began")
+
+
+class Service(Protocol):
+    """One consumer of every envelope. `apply` may be called twice, at once, for the same envelope: the effect is one."""
+
+    name: str
+    types: frozenset[str]  # the event types it binds to; envelopes without any of them are done unopened
+
+    async def open(self) -> None:
+        """Reach the engine. Called again, with back-off, after `UnavailableError`.
+
+        Raises:
+            SettingsError: what waiting cannot heal; stops the parent.
+
+        """
+        ...
+
+    async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
+        """Make the effect and its ledger entry in one atomic step; return only when both are durable.
+
+        Raises:
+            UnavailableError: the engine is away; opens the circuit.
+            PoisonError: this envelope cannot be applied.
+            LeaseLapsedError: by `deadline.check()`.
+
+        """
+        ...
+
+    async def run(self) -> None:
+        """Work of its own beside `apply` (webhooks deliver here); cancelled at stop. May return at once."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

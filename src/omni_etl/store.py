@@ -1,0 +1,91 @@
+"""Store: the columnar engine (ClickHouse dialect); the contract, and the one way to insert an envelope once.
+
+**The part is the ledger.** One envelope into one table is one insert, one block and one part; a marker row in the same
+block carries the envelope's key, checksum and row count where the primary key finds it. Only a key that was *found*
+means done: the engine may answer OK without having written (a ghost: it logs the deduplication token before it renames
+the part, and dies in between; the redo is then taken for a repetition).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from omni_etl.envelope import Envelope
+from omni_etl.errors import IdConflictError, PoisonError
+
+GHOSTS_MAX: Final = 5  # more than one was never seen; five say that something else is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The ledger's word on one envelope in one table."""
+
+    checksum: str
+    row_count: int
+
+
+class Store(Protocol):
+    """Every method raises `UnavailableError` when the engine is away, full or too slow; then nothing is known."""
+
+    async def open(self) -> None:
+        """Connect and apply the schema.
+
+        Raises:
+            SettingsError: rejected credentials, or a schema newer than this program.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+    async def marker(self, table: str, key: str) -> Marker | None:
+        """The marker row of this envelope in `table`, or None. Reads what is committed, in milliseconds."""
+        ...
+
+    async def insert(self, table: str, columns: Any, *, token: str) -> None:
+        """Insert a `pyarrow.Table` as one block; `token` is the engine's deduplication token."""
+        ...
+
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        """Run a SELECT with `{name:Type}` parameters; rows in order."""
+        ...
+
+
+async def insert_once(
+    store: Store, table: str, envelope: Envelope, *, columns: Callable[[], Any], check_deadline: Callable[[], None]
+) -> bool:
+    """Put one envelope into one table exactly once; True where this call wrote it, False where it stood there already.
+
+    `columns` makes the rows *with* their marker row, and is only called when they are needed. On return the marker was
+    read back. An error or time-out ends the try; a redo starts again from the ledger and from token number 0.
+
+    Raises:
+        LeaseLapsedError: by `check_deadline`, directly before an insert.
+        IdConflictError: the ledger holds this key with another checksum.
+        UnavailableError: the engine is away; nothing is known.
+
+    """
+    if await _stands(store, table, envelope):
+        return False
+    rows = columns()
+    for number in range(GHOSTS_MAX):
+        check_deadline()
+        await store.insert(table, rows, token=f"{envelope.key}-{table}-{number}")
+        if await _stands(store, table, envelope):
+            return True
+    raise PoisonError(f"{table}: {GHOSTS_MAX} inserts of {envelope.key} answered OK and wrote nothing")
+
+
+async def _stands(store: Store, table: str, envelope: Envelope) -> bool:
+    marker = await store.marker(table, envelope.key)
+    if marker is None:
+        return False
+    if marker.checksum != envelope.header.checksum:
+        raise IdConflictError(
+            f"{table} holds {envelope.key} with checksum {marker.checksum}, this one has {envelope.header.checksum}"
+        )
+    return True

@@ -1,0 +1,114 @@
+"""Everything we say: each log line and each number, by name, with a sentence. People build alarms on these names.
+
+A log call uses a name listed in `LINES`; `tests/test_tidy.py` compares.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LINES: Final[dict[str, str]] = {
+    # hose
+    "hose_started": "The hose listens; with its address, id and what it found in its spool.",
+    "hose_stopped": "The hose has closed its id; what is left in the spool goes out at the next start.",
+    "hose_recovered": "The spool of an earlier start was read; with what will be resent and cut.",
+    "hose_spool_failed": "The disk refused a write or an fsync; the segment was ended and producers are told 503.",
+    "hose_spool_damaged": "A record in the middle of the spool is damaged; the rest of that segment was set aside. Call someone.",
+    "hose_spool_full": "The spool is at its limit; producers are told 503 until the queue takes envelopes again.",
+    "hose_queue_away": "The queue does not take envelopes; the spool grows, sends are tried again by themselves.",
+    "hose_queue_back": "The queue takes envelopes again.",
+    "hose_entry_refused": "The queue refused one envelope of a batch; it is sent again.",
+    # supervisor
+    "run_started": "The parent receives; with its services.",
+    "run_stopping": "A signal or a lost starter: the parent takes no more and finishes what it can.",
+    "run_stopped": "The parent has gone; with what was given back.",
+    "run_waiting": "An engine the parent cannot start without is away; it tries again by itself.",
+    "run_failed": "The parent's loop met an error of our own; it is logged whole and the process ends.",
+    "queue_away": "The queue does not answer the parent; it tries again by itself.",
+    "queue_back": "The queue answers again.",
+    "tracker_away": "The tracker does not answer; the parent goes on by the ledgers alone.",
+    "tracker_back": "The tracker answers again.",
+    "registry_away": "The database does not answer the parent; the services known so far are assumed.",
+    "registry_back": "The database answers again.",
+    "child_started": "A child is ready; with its service and pid.",
+    "child_died": "A child ended unasked; it is replaced and its envelopes are handed out again.",
+    "child_unready": "A child never became ready: its code or its settings cannot start, so the parent stops.",
+    "circuit_opened": "A service's engine is away; its envelopes wait, then go to its siding.",
+    "circuit_closed": "The engine is back; the service takes envelopes again.",
+    "envelope_sided": "An envelope waited too long for one service and lies in its siding.",
+    "envelope_dead": "An envelope was given up by one service; with the reason. Look at it.",
+    "envelope_retried": "One application failed; the envelope is tried again.",
+    "id_conflict": "Two envelopes with one key and different checksums: a promise is broken. Call someone.",
+    # children
+    "service_started": "The service inside a child reached its engine.",
+    "service_waiting": "The service's engine is away at start; it tries again by itself.",
+    "service_failed": "A service raised an error of our own; logged whole, the envelope is tried again.",
+    # webhooks
+    "webhook_attempt_failed": "A customer's server did not take a batch; with the time of the next attempt.",
+    "webhook_batch_given_up": "A batch was tried until the end of its schedule and given up.",
+    "webhook_delivery_waiting": "The outbox does not answer; delivery goes on by itself when it is back.",
+    # embedded
+    "store_started": "The embedded store listens; with its address.",
+    "store_stopped": "The embedded store has gone.",
+    "store_query_failed": "A query failed; with ClickHouse's code.",
+    "role_started": "A process of `omni up` runs; with its pid.",
+    "role_died": "A process of `omni up` ended unasked; it is started again with back-off.",
+    "role_failed": "A process of `omni up` cannot start; everything stops.",
+    "up_stopping": "`omni up` stops everything it started.",
+    "starter_gone": "The process that started this one is gone; it ends.",
+    "role_stalled": "A role did not end in time and was killed.",
+    # api
+    "api_started": "The API listens; with its address.",
+    "api_failed": "A request met an error of our own; logged whole, answered 500.",
+}
+
+NUMBERS: Final = CollectorRegistry()
+
+hose_events_accepted: Final = Counter("omni_hose_events_accepted", "Events acknowledged as durable.", registry=NUMBERS)
+hose_events_rejected: Final = Counter("omni_hose_events_rejected", "Lines refused with a reason.", registry=NUMBERS)
+hose_requests: Final = Counter("omni_hose_requests", "Requests by HTTP status.", ["status"], registry=NUMBERS)
+hose_requests_repeated: Final = Counter("omni_hose_requests_repeated", "Requests recognised as repetitions.", registry=NUMBERS)
+hose_envelopes_cut: Final = Counter("omni_hose_envelopes_cut", "Envelopes cut, by lane.", ["lane"], registry=NUMBERS)
+hose_envelopes_sent: Final = Counter("omni_hose_envelopes_sent", "Envelopes confirmed by the queue.", registry=NUMBERS)
+hose_spool_bytes: Final = Gauge("omni_hose_spool_bytes", "Bytes in the spool.", registry=NUMBERS)
+hose_unsent_envelopes: Final = Gauge("omni_hose_unsent_envelopes", "Envelopes cut and not yet confirmed.", registry=NUMBERS)
+hose_commit_seconds: Final = Histogram("omni_hose_commit_seconds", "Seconds of one group commit.", registry=NUMBERS)
+supervisor_leases: Final = Gauge("omni_supervisor_leases", "Envelopes the parent holds.", registry=NUMBERS)
+supervisor_settled: Final = Counter("omni_supervisor_envelopes_settled", "Envelopes all services are done with.", registry=NUMBERS)
+supervisor_events_settled: Final = Counter("omni_supervisor_events_settled", "Events in settled envelopes.", registry=NUMBERS)
+service_done: Final = Counter("omni_service_envelopes_done", "Envelopes done, by service.", ["service"], registry=NUMBERS)
+service_sided: Final = Counter("omni_service_envelopes_sided", "Envelopes sent to a siding.", ["service"], registry=NUMBERS)
+service_dead: Final = Counter("omni_service_envelopes_dead", "Envelopes given up.", ["service"], registry=NUMBERS)
+service_circuit_open: Final = Gauge("omni_service_circuit_open", "1 while a circuit is open.", ["service"], registry=NUMBERS)
+
+
+def configure_logs(level: str, log_format: str) -> None:
+    """Set up structlog on stderr: JSON lines for machines, colours for a terminal."""
+    use_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if use_json else _as_it_is,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(**bound: Any) -> Any:
+    """A logger; its first argument is a name in `LINES`."""
+    return structlog.get_logger().bind(**bound)
+
+
+def _as_it_is(_logger: Any, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return entry

@@ -1,0 +1,54 @@
+"""Webhook: a customer's subscription; the contract of where subscriptions are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+SUBACCOUNTS_ALL = -1  # "primary and all" in SparkPost's PUT; 0 is the primary account alone
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What a customer wants to be told, and where."""
+
+    id: str
+    name: str
+    target: str
+    events: frozenset[str]
+    subaccount_id: int = SUBACCOUNTS_ALL
+    exception_subaccounts: frozenset[int] = frozenset()
+    active: bool = True
+    custom_headers: Mapping[str, str] = field(default_factory=dict)
+    auth_header: str | None = None  # the whole Authorization value; secret
+
+    def wants(self, type_name: str, subaccount_id: int) -> bool:
+        """Whether an event of this type and subaccount belongs to this webhook."""
+        if not self.active or type_name not in self.events or subaccount_id in self.exception_subaccounts:
+            return False
+        return self.subaccount_id in (SUBACCOUNTS_ALL, subaccount_id)
+
+
+class Webhooks(Protocol):
+    """Every method raises `UnavailableError` when the database is away."""
+
+    async def open(self) -> None:
+        """Connect."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+    async def all(self) -> Sequence[Webhook]:
+        """Every webhook, paused ones too."""
+        ...
+
+    async def put(self, webhook: Webhook) -> None:
+        """Create or replace."""
+        ...
+
+    async def delete(self, webhook_id: str) -> bool:
+        """Forget it; batches already in the outbox still go out. False where there was none."""
+        ...

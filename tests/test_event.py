@@ -1,0 +1,68 @@
+"""event.check: the one judge of what may enter."""
+
+import orjson
+import pytest
+
+from omni_etl.event import Refused, check, with_event_id
+
+
+def test_a_flat_event_passes_unchanged() -> None:
+    """A canonical line is kept byte for byte."""
+    line = orjson.dumps({"type": "delivery", "timestamp": "1460989507", "event_id": "1", "odd": [1, {"a": 1.5}]})
+    assert (checked := check(line)) is not None
+    assert checked.line == line
+    assert (checked.type, checked.has_id, checked.suppresses) == ("delivery", True, False)
+
+
+def test_a_wrapped_event_is_unwrapped_and_numbers_become_strings() -> None:
+    """SparkPost's own batch elements enter; old samples with bare numbers get string scalars."""
+    line = b'{"msys": {"message_event": {"type": "bounce", "bounce_class": 10, "timestamp": 1460989507}}, "cust": {}}'
+    assert (checked := check(line)) is not None
+    assert orjson.loads(checked.line) == {"type": "bounce", "bounce_class": "10", "timestamp": "1460989507"}
+    assert checked.suppresses
+    assert not checked.has_id
+
+
+def test_the_probe_holds_no_event() -> None:
+    """SparkPost's validation element is answered, and nothing is kept."""
+    assert check(b'{"msys":{}}') is None
+
+
+def test_iso_time_becomes_epoch_seconds() -> None:
+    """The Events API's spelling of time is taken too."""
+    assert (checked := check(b'{"type":"open","timestamp":"2016-04-18T14:25:07.999Z"}')) is not None
+    assert orjson.loads(checked.line)["timestamp"] == "1460989507"
+
+
+def test_an_event_id_is_added_at_the_end() -> None:
+    """The derived id joins the canonical line without parsing it again."""
+    assert with_event_id(b'{"type":"open"}', "ab12") == b'{"type":"open","event_id":"ab12"}'
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "not valid JSON"),
+        (b"[1]", "an event is a JSON object, found an array"),
+        (b'{"type":"open"}', "missing field timestamp"),
+        (b'{"type":"opened","timestamp":"1"}', "unknown event type 'opened'"),
+        (b'{"type":"open","timestamp":"1","type":"click"}', "the key 'type' stands twice"),
+        (b'{"type":"open","timestamp":"1","n":1e999}', "not valid JSON"),
+        (b'{"type":"open","timestamp":"1","n":123456789012345678901234567890}', "does not fit 64 bits"),
+        (b'{"type":"open","timestamp":"1","n":"\\ud800"}', "not valid JSON"),
+        (b'{"type":"open","timestamp":"1","n":"\xff"}', "not valid JSON"),
+        (b'{"type":"open","timestamp":"9999999999"}', "timestamp must be epoch seconds before 2100"),
+        (b'{"type":"open","timestamp":"soon"}', "timestamp must be epoch seconds or ISO 8601, found 'soon'"),
+        (b'{"type":"open","timestamp":"1","rcpt_to":{}}', "rcpt_to: expected str | null, got object"),
+        (b'{"type":"open","timestamp":"1","subaccount_id":"x"}', "subaccount_id must be a whole number"),
+        (b'{"type":"open","timestamp":"1","event_id":""}', "event_id is empty"),
+        (b'{"type":"open","timestamp":"1","n":' + b"[" * 40 + b"]" * 40 + b"}", "nested deeper than 32"),
+        (b'{"type":"open","timestamp":"1","n":"' + b"x" * 140_000 + b'"}', "longer than 131072 bytes"),
+        (b'{"msys":{"message_event":{},"track_event":{}}}', "msys must hold one group, found 2"),
+        (b'{"msys":{"relay_message":{}}}', "unknown event group 'relay_message'"),
+    ],
+)
+def test_what_may_not_enter_is_refused_with_a_reason(line: bytes, reason: str) -> None:
+    """Each way of being wrong has words for the producer."""
+    with pytest.raises(Refused, match=reason.replace("|", r"\|")):
+        check(line)
