@@ -138,14 +138,16 @@ def open_header(text: str | bytes) -> Header:
     except msgspec.MsgspecError as error:
         raise EnvelopeError(f"no envelope header: {error}") from None
     if header.version != VERSION or header.codec != "zstd":
-        raise EnvelopeError(f"version {header.version} with codec {header.codec!r}; this program reads {VERSION}, 'zstd'")
+        raise EnvelopeError(
+            f"version {header.version} with codec {header.codec!r}; this program reads {VERSION}, 'zstd'"
+        )
     if header.raw_bytes > RAW_BYTES_MAX:
         raise EnvelopeError(f"claims {header.raw_bytes} bytes uncompressed; {RAW_BYTES_MAX} are allowed")
     return header
 
 
 def open_payload(header: Header, payload: bytes) -> Envelope:
-    """Uncompress and verify.
+    """Uncompress and verify: the frame carries its own checksum, so damage never passes as data.
 
     Raises:
         EnvelopeError: where bytes and header disagree.
@@ -156,8 +158,8 @@ def open_payload(header: Header, payload: bytes) -> Envelope:
         raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=max(1, header.raw_bytes))
     except zstandard.ZstdError as error:
         raise EnvelopeError(f"payload of {header.key} does not open: {error}") from None
-    if len(raw) != header.raw_bytes or checksum(raw) != header.checksum:
-        raise EnvelopeError(f"payload of {header.key} has another checksum than its header")
+    if len(raw) != header.raw_bytes:
+        raise EnvelopeError(f"payload of {header.key} holds {len(raw)} bytes, its header says {header.raw_bytes}")
     _check_ranges(header)
     return Envelope(header, raw)
 
@@ -174,8 +176,8 @@ def checksum(raw: bytes) -> str:
 
 
 def compress(raw: bytes) -> bytes:
-    """One zstd frame that states its content size."""
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress(raw)
+    """One zstd frame with its content size and a checksum of its own (XXH64: a tenth of what SHA-256 costs each reader)."""
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True, write_checksum=True).compress(raw)
 
 
 def _check_ranges(header: Header) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from omni_etl.envelope import LANES, SealedEnvelope
 
 PAYLOAD_ATTRIBUTE: Final = "payload"
 PAYLOAD_TYPE: Final = "Binary"
+UNREADABLE: Final = "dead-unreadable"  # entries that are no envelope of ours, so no service can be named
+
+T = TypeVar("T")
 
 Failures = dict[int, str]
 """Of a batch call: position in the argument → reason. Empty means that all of it was done."""
@@ -104,7 +107,12 @@ def dead_letters(service: str) -> str:
 
 def queue_names(services: Sequence[str]) -> list[str]:
     """Every queue that these services need, lanes first."""
-    return [*LANES, *(siding(each) for each in services), *(dead_letters(each) for each in services)]
+    return [*LANES, *(siding(each) for each in services), *(dead_letters(each) for each in services), UNREADABLE]
+
+
+def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Slices of at most `size`, in order."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def entry_bytes(envelope: SealedEnvelope) -> int:

@@ -26,12 +26,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file="omni.toml", extra="forbid", frozen=True)
 
     # Where things are
-    data_dir: Path = Field(Path("omni-data"), description="Directory of everything that embedded engines and the hose keep.")
+    data_dir: Path = Field(
+        Path("omni-data"), description="Directory of everything that embedded engines and the hose keep."
+    )
     queue_url: str = Field(
-        "", description="The queue: `sqlite:///path` (or empty: a file in the data directory) or `memory:` (tests only)."
+        "",
+        description="The queue: `sqlite:///path` (or empty: a file in the data directory) or `memory:` (tests only).",
     )
     tracker_url: SecretStr = Field(SecretStr(""), description="Redis or Valkey: `redis://…`, `rediss://…`, `unix://…`.")
-    store_url: SecretStr = Field(SecretStr(""), description="ClickHouse over HTTP: `http(s)://user:password@host:port/database`.")
+    store_url: SecretStr = Field(
+        SecretStr(""), description="ClickHouse over HTTP: `http(s)://user:password@host:port/database`."
+    )
     database_url: SecretStr = Field(
         SecretStr(""), description="The database: `sqlite:///directory` (or empty: files in the data directory)."
     )
@@ -39,21 +44,39 @@ class Settings(BaseSettings):
     # Hose
     hose_host: str = Field("127.0.0.1", description="Address the hose listens on.")
     hose_port: int = Field(8125, ge=0, le=65535, description="Port the hose listens on; 0 takes a free one.")
-    spool_dir: Path | None = Field(None, description="Where the hose keeps what it accepted; default `hose` in the data directory.")
-    spool_bytes_max: int = Field(4096 * MIB, ge=MIB, description="Bytes the spool may hold before the hose answers 503.")
-    spool_segment_bytes: int = Field(32 * MIB, ge=64 * 1024, description="Bytes after which a new spool segment begins.")
+    spool_dir: Path | None = Field(
+        None, description="Where the hose keeps what it accepted; default `hose` in the data directory."
+    )
+    spool_bytes_max: int = Field(
+        4096 * MIB, ge=MIB, description="Bytes the spool may hold before the hose answers 503."
+    )
+    spool_segment_bytes: int = Field(
+        32 * MIB, ge=64 * 1024, description="Bytes after which a new spool segment begins."
+    )
     intake_body_bytes_max: int = Field(16 * MIB, ge=1024, description="Bytes of a request body as sent; more is 413.")
-    intake_raw_bytes_max: int = Field(64 * MIB, ge=1024, description="Bytes of a request body uncompressed; more is 413.")
-    intake_waiting_bytes_max: int = Field(64 * MIB, ge=1024, description="Bytes of accepted lines waiting for their fsync; more is 503.")
+    intake_raw_bytes_max: int = Field(
+        64 * MIB, ge=1024, description="Bytes of a request body uncompressed; more is 413."
+    )
+    intake_waiting_bytes_max: int = Field(
+        64 * MIB, ge=1024, description="Bytes of accepted lines waiting for their fsync; more is 503."
+    )
     requests_count_max: int = Field(1_000_000, ge=0, description="Requests remembered to recognise a repetition.")
     requests_age_seconds_max: int = Field(86_400, ge=0, description="Seconds for which a request is remembered.")
-    envelope_bytes: int = Field(256 * 1024, ge=1024, le=MIB, description="Bytes at which an envelope is cut, as AWS counts them.")
+    envelope_bytes: int = Field(
+        256 * 1024, ge=1024, le=MIB, description="Bytes at which an envelope is cut, as AWS counts them."
+    )
     envelope_events_max: int = Field(20_000, ge=1, description="Events at which an envelope is cut.")
     bulk_age_seconds: float = Field(1.0, gt=0, description="Seconds after which a bulk envelope is cut however small.")
     express_age_seconds: float = Field(0.05, gt=0, description="The same for express, when busy.")
-    express_age_idle_seconds: float = Field(0.25, gt=0, description="The same for express, below `express_busy_events_per_second`.")
-    express_busy_events_per_second: float = Field(10.0, ge=0, description="Suppressing events a second from which express counts as busy.")
-    heartbeat_seconds: float = Field(60.0, gt=0, description="Seconds of quiet after which the hose cuts an empty envelope.")
+    express_age_idle_seconds: float = Field(
+        0.25, gt=0, description="The same for express, below `express_busy_events_per_second`."
+    )
+    express_busy_events_per_second: float = Field(
+        10.0, ge=0, description="Suppressing events a second from which express counts as busy."
+    )
+    heartbeat_seconds: float = Field(
+        60.0, gt=0, description="Seconds of quiet after which the hose cuts an empty envelope."
+    )
     sends_in_flight_max: int = Field(8, ge=1, description="Send calls to the queue at the same time.")
 
     # Supervisor and children
@@ -61,20 +84,43 @@ class Settings(BaseSettings):
         "metrics,message_events,suppressions,webhooks",
         description="Services this parent runs, by the names of their entry points, comma separated.",
     )
-    lease_seconds: int = Field(120, ge=10, le=43_200, description="Seconds for which the parent takes an envelope; renewed at a third.")
+    lease_seconds: int = Field(
+        120, ge=10, le=43_200, description="Seconds for which the parent takes an envelope; renewed at a third."
+    )
     leases_max: int = Field(64, ge=1, description="Envelopes the parent holds at the same time.")
-    child_slots: int = Field(3, ge=2, description="Envelopes handed to a child at the same time; one slot is for express.")
-    wait_beyond_others_seconds: float = Field(60.0, ge=0, description="Seconds an envelope waits for one service beyond the others, then its siding.")
-    applications_max: int = Field(5, ge=1, description="Failed applications by one service after which an envelope is its dead letter.")
-    dead_share_max: float = Field(0.01, ge=0, le=1, description="Share of a minute's envelopes set aside as dead from which the circuit opens instead.")
-    dead_count_min: int = Field(3, ge=1, description="Dead letters a minute that are always allowed, whatever their share.")
-    circuit_wait_seconds_max: float = Field(15.0, gt=0, description="Longest pause between probes of a service whose circuit is open.")
-    stop_seconds_max: float = Field(20.0, gt=0, description="Seconds a stopping process may take before it gives everything back and goes.")
+    child_slots: int = Field(
+        3, ge=2, description="Envelopes handed to a child at the same time; one slot is for express."
+    )
+    wait_beyond_others_seconds: float = Field(
+        60.0, ge=0, description="Seconds an envelope waits for one service beyond the others, then its siding."
+    )
+    applications_max: int = Field(
+        5, ge=1, description="Failed applications by one service after which an envelope is its dead letter."
+    )
+    dead_share_max: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of a minute's envelopes set aside as dead from which the circuit opens instead.",
+    )
+    dead_count_min: int = Field(
+        3, ge=1, description="Dead letters a minute that are always allowed, whatever their share."
+    )
+    circuit_wait_seconds_max: float = Field(
+        15.0, gt=0, description="Longest pause between probes of a service whose circuit is open."
+    )
+    stop_seconds_max: float = Field(
+        20.0, gt=0, description="Seconds a stopping process may take before it gives everything back and goes."
+    )
 
     # Webhooks
-    webhooks_timeout_seconds: float = Field(10.0, gt=0, description="Total seconds of one attempt, answer included (SparkPost: 10).")
+    webhooks_timeout_seconds: float = Field(
+        10.0, gt=0, description="Total seconds of one attempt, answer included (SparkPost: 10)."
+    )
     webhooks_in_flight_max: int = Field(32, ge=1, description="Attempts at the same time.")
-    webhooks_allow_networks: str = Field("", description="Networks webhooks may reach although not globally routable, comma separated CIDR.")
+    webhooks_allow_networks: str = Field(
+        "", description="Networks webhooks may reach although not globally routable, comma separated CIDR."
+    )
 
     # API
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
@@ -87,7 +133,9 @@ class Settings(BaseSettings):
 
     # Seen from outside
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level of log lines.")
-    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="`json`, `console`, or by whether stderr is a terminal.")
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="`json`, `console`, or by whether stderr is a terminal."
+    )
 
     @classmethod
     def settings_customise_sources(

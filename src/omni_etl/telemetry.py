@@ -72,33 +72,48 @@ NUMBERS: Final = CollectorRegistry()
 hose_events_accepted: Final = Counter("omni_hose_events_accepted", "Events acknowledged as durable.", registry=NUMBERS)
 hose_events_rejected: Final = Counter("omni_hose_events_rejected", "Lines refused with a reason.", registry=NUMBERS)
 hose_requests: Final = Counter("omni_hose_requests", "Requests by HTTP status.", ["status"], registry=NUMBERS)
-hose_requests_repeated: Final = Counter("omni_hose_requests_repeated", "Requests recognised as repetitions.", registry=NUMBERS)
+hose_requests_repeated: Final = Counter(
+    "omni_hose_requests_repeated", "Requests recognised as repetitions.", registry=NUMBERS
+)
 hose_envelopes_cut: Final = Counter("omni_hose_envelopes_cut", "Envelopes cut, by lane.", ["lane"], registry=NUMBERS)
 hose_envelopes_sent: Final = Counter("omni_hose_envelopes_sent", "Envelopes confirmed by the queue.", registry=NUMBERS)
 hose_spool_bytes: Final = Gauge("omni_hose_spool_bytes", "Bytes in the spool.", registry=NUMBERS)
-hose_unsent_envelopes: Final = Gauge("omni_hose_unsent_envelopes", "Envelopes cut and not yet confirmed.", registry=NUMBERS)
+hose_unsent_envelopes: Final = Gauge(
+    "omni_hose_unsent_envelopes", "Envelopes cut and not yet confirmed.", registry=NUMBERS
+)
 hose_commit_seconds: Final = Histogram("omni_hose_commit_seconds", "Seconds of one group commit.", registry=NUMBERS)
 supervisor_leases: Final = Gauge("omni_supervisor_leases", "Envelopes the parent holds.", registry=NUMBERS)
-supervisor_settled: Final = Counter("omni_supervisor_envelopes_settled", "Envelopes all services are done with.", registry=NUMBERS)
-supervisor_events_settled: Final = Counter("omni_supervisor_events_settled", "Events in settled envelopes.", registry=NUMBERS)
-service_done: Final = Counter("omni_service_envelopes_done", "Envelopes done, by service.", ["service"], registry=NUMBERS)
-service_sided: Final = Counter("omni_service_envelopes_sided", "Envelopes sent to a siding.", ["service"], registry=NUMBERS)
+supervisor_settled: Final = Counter(
+    "omni_supervisor_envelopes_settled", "Envelopes all services are done with.", registry=NUMBERS
+)
+supervisor_events_settled: Final = Counter(
+    "omni_supervisor_events_settled", "Events in settled envelopes.", registry=NUMBERS
+)
+service_done: Final = Counter(
+    "omni_service_envelopes_done", "Envelopes done, by service.", ["service"], registry=NUMBERS
+)
+service_sided: Final = Counter(
+    "omni_service_envelopes_sided", "Envelopes sent to a siding.", ["service"], registry=NUMBERS
+)
 service_dead: Final = Counter("omni_service_envelopes_dead", "Envelopes given up.", ["service"], registry=NUMBERS)
-service_circuit_open: Final = Gauge("omni_service_circuit_open", "1 while a circuit is open.", ["service"], registry=NUMBERS)
+service_circuit_open: Final = Gauge(
+    "omni_service_circuit_open", "1 while a circuit is open.", ["service"], registry=NUMBERS
+)
 
 
 def configure_logs(level: str, log_format: str) -> None:
     """Set up structlog on stderr: JSON lines for machines, colours for a terminal."""
     use_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer: Any = structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer()
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if use_json:
+        processors.append(structlog.processors.format_exc_info)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if use_json else _as_it_is,
-            renderer,
-        ],
+        processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
@@ -108,7 +123,3 @@ def configure_logs(level: str, log_format: str) -> None:
 def get_logger(**bound: Any) -> Any:
     """A logger; its first argument is a name in `LINES`."""
     return structlog.get_logger().bind(**bound)
-
-
-def _as_it_is(_logger: Any, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
-    return entry

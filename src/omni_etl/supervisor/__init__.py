@@ -1,1 +1,1 @@
-""""""
+"""The parent process and its children. See `loop.py`."""
