@@ -19,7 +19,7 @@ from omni_etl.errors import UnavailableError
 from omni_etl.queue import UNREADABLE, Lease, Queue, dead_letters, siding
 from omni_etl.registry import Registry
 from omni_etl.supervisor.held import Held
-from omni_etl.supervisor.settle import delete_unreadable
+from omni_etl.supervisor.settle import delete_copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +97,4 @@ async def set_unreadable_aside(queue: Queue, registry: Registry, lease: Lease, r
     await registry.bury("unreadable", header[:200], reason)
     if not await queue.send(UNREADABLE, [SealedEnvelope(header, lease.envelope.payload or b"-")]):
         telemetry.get_logger(queue=lease.queue_name, reason=reason).error("envelope_dead", service="unreadable")
-        await delete_unreadable(queue, lease)
+        await delete_copied(queue, lease)

@@ -101,6 +101,6 @@ class Settler:
                 return  # no tombstone: a late duplicate asks the ledgers
 
 
-async def delete_unreadable(queue: Queue, lease: Lease) -> None:
-    """Delete an entry that is no envelope, after the dead letters confirmed its copy."""
+async def delete_copied(queue: Queue, lease: Lease) -> None:
+    """Delete an entry after another queue confirmed its copy (dead letters, or a siding at a redrive)."""
     await queue.delete([lease])

@@ -1,0 +1,66 @@
+# Nothing to install before but Python 3.11 or newer and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+WAYS := src tests bench scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up check lint types layers test sim e2e bench docs lock clean
+
+help: ## show what can be done
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with exactly what requirements.lock names
+	@:
+
+demo: setup ## the main job: 20,000 events in, then metrics, searchable events, suppressions and webhooks counted
+	$(VENV)/bin/omni demo
+
+up: setup ## every role on this machine, data kept in ./omni-data, until Ctrl-C
+	$(VENV)/bin/omni up
+
+check: lint types layers test ## everything that must be green before a change is offered
+
+lint: setup ## ruff: all rules, and the format
+	$(VENV)/bin/ruff check $(WAYS)
+	$(VENV)/bin/ruff format --check $(WAYS)
+
+types: setup ## mypy, strict
+	$(VENV)/bin/mypy
+
+layers: setup ## import-linter: imports point down only
+	$(VENV)/bin/lint-imports
+
+test: setup ## every test, end-to-end ones included
+	$(RUN) -m pytest
+
+sim: setup ## the dangerous promises under faults, many seeds: SEEDS=200 for more
+	OMNI_SIM_SEEDS=$(or $(SEEDS),50) $(RUN) -m pytest tests/simulation
+
+e2e: setup ## the whole system as real processes, killed in turn
+	$(RUN) -m pytest -m e2e
+
+bench: setup ## how fast the steps on the hot path are here; writes bench/results.json
+	$(RUN) bench/run.py
+
+docs: setup ## write docs/reference anew from the code
+	$(RUN) -m omni_etl.cli.reference docs/reference
+
+lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade pip
+	build/lock/bin/python scripts/lock.py requirements.lock
+
+clean: ## remove what was built here, .venv too; ./omni-data is kept
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

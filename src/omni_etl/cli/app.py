@@ -1,0 +1,38 @@
+"""`omni`: every command in one table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import typer
+
+from omni_etl.cli import demo, manage, roles, send, status, up
+from omni_etl.cli.process import guarded
+
+HELP: Final = """The event pipeline for people who send email at volume.
+
+Start with [bold]omni demo[/] (everything on this machine, 20,000 events, a few seconds) or [bold]omni up[/]
+(the same, for keeps). Settings are OMNI_* variables or omni.toml: see [bold]omni settings[/].
+"""
+
+app: Final = typer.Typer(
+    name="omni",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (demo, up, send, status, roles, manage):
+    module.add_to(app)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(guarded(_run))
+
+
+def _run() -> int:
+    code = app(standalone_mode=False)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,197 @@
+"""`omni webhooks | keys | services | redrive | settings`: look at the system's agreements and change them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from fastapi import HTTPException
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from omni_etl import settings
+from omni_etl.api.webhooks import NewWebhook, made
+from omni_etl.backends.database.keys import DatabaseKeys
+from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.webhooks import DatabaseWebhooks
+from omni_etl.cli.status import Data, loaded
+from omni_etl.clock import SystemClock
+from omni_etl.errors import SettingsError
+from omni_etl.event import TYPES
+from omni_etl.queue import queue_names
+from omni_etl.supervisor.redrive import redrive as redrive_envelopes
+from omni_etl.wiring.databases import build_queue, control_database
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value.")]
+Answer = TypeVar("Answer")
+Kind = TypeVar("Kind", DatabaseKeys, DatabaseRegistry, DatabaseWebhooks)
+
+webhooks = typer.Typer(help="Webhooks: who is told of which events.", no_args_is_help=True)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+services = typer.Typer(help="Services that envelopes owe.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    panel = "Look and mend"
+    app.add_typer(webhooks, name="webhooks", rich_help_panel=panel)
+    app.add_typer(keys, name="keys", rich_help_panel=panel)
+    app.add_typer(services, name="services", rich_help_panel=panel)
+    app.command("redrive", rich_help_panel=panel)(redrive)
+    app.command("settings", rich_help_panel=panel)(show_settings)
+
+
+@webhooks.command("create")
+def create_webhook(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    target: Annotated[str, typer.Argument(help="The URL that receives batches.")],
+    *,
+    events: Annotated[str, typer.Option(help="Event types, comma separated; all when empty.")] = "",
+    subaccount: Annotated[
+        int | None, typer.Option(help="Only this subaccount; 0 is the primary account alone.")
+    ] = None,
+    data: Data = None,
+) -> int:
+    """Tell a customer's server of events from now on; prints the webhook's id."""
+    wanted = [each.strip() for each in events.split(",") if each.strip()] or sorted(TYPES)
+    try:
+        webhook = made(NewWebhook(name=name, target=target, events=wanted), subaccount)
+    except HTTPException as error:
+        raise SettingsError("omni webhooks create", "a bad argument", str(error.detail)) from None
+    except ValidationError as error:
+        raise SettingsError("omni webhooks create", "a bad argument", error.errors()[0]["msg"]) from None
+    _with(DatabaseWebhooks, data, lambda kept: kept.put(webhook))
+    print(webhook.id)  # noqa: T201 for scripts
+    return 0
+
+
+@webhooks.command("list")
+def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
+    """Every webhook; secrets are shown as set or not set."""
+    rows = [
+        {
+            "id": each.id,
+            "name": each.name,
+            "target": each.target,
+            "events": len(each.events),
+            "active": each.active,
+            "authorization": "set" if each.auth_header else "not set",
+        }
+        for each in _with(DatabaseWebhooks, data, lambda kept: kept.all())
+    ]
+    return _print("Webhooks", rows, as_json=as_json)
+
+
+@webhooks.command("delete")
+def delete_webhook(webhook_id: str, *, data: Data = None) -> int:
+    """Forget a webhook; batches that were cut still go out."""
+    return _yes_or_no(_with(DatabaseWebhooks, data, lambda kept: kept.delete(webhook_id)), "no such webhook")
+
+
+@keys.command("create")
+def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, data: Data = None) -> int:
+    """Make a key; it is shown this once."""
+    print(_with(DatabaseKeys, data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
+    return 0
+
+
+@keys.command("list")
+def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
+    """Every key ever made, without its secret."""
+    rows = [
+        {"id": each.id, "name": each.name, "revoked": each.revoked}
+        for each in _with(DatabaseKeys, data, lambda kept: kept.all())
+    ]
+    return _print("API keys", rows, as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str, *, data: Data = None) -> int:
+    """Refuse a key from now on."""
+    return _yes_or_no(_with(DatabaseKeys, data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
+
+
+@services.command("list")
+def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
+    """The services that envelopes owe, and since when."""
+    rows = [
+        {"name": each.name, "registered_at_ms": each.registered_at_ms, "retired": each.retired}
+        for each in _with(DatabaseRegistry, data, lambda kept: kept.services())
+    ]
+    return _print("Services", rows, as_json=as_json)
+
+
+@services.command("retire")
+def retire_service(name: str, *, data: Data = None) -> int:
+    """Let nothing owe this service any more: the only way in which an owed service is forgotten."""
+    return _yes_or_no(_with(DatabaseRegistry, data, lambda kept: kept.retire(name)), "no such service")
+
+
+def redrive(
+    service: Annotated[str, typer.Argument(help="The service whose dead letters go back, into its siding.")],
+    *,
+    count: Annotated[int, typer.Option(help="At most so many.")] = 1000,
+    data: Data = None,
+) -> int:
+    """Put dead letters back, when what killed them is mended."""
+
+    async def move() -> int:
+        queue = build_queue(loaded(data), SystemClock())
+        await queue.open(queue_names([service]))
+        try:
+            return await redrive_envelopes(queue, service, count_max=count)
+        finally:
+            await queue.close()
+
+    Console().print(f"{asyncio.run(move())} envelopes went back to the siding of {service}.")
+    return 0
+
+
+def show_settings(*, data: Data = None, as_json: AsJson = False) -> int:
+    """Every setting with its value and meaning; secrets are shown as set or not set."""
+    mine = loaded(data)
+    rows = []
+    for name, field in settings.Settings.model_fields.items():
+        value = getattr(mine, name)
+        if isinstance(value, SecretStr):
+            value = "set" if value.get_secret_value() else "not set"
+        rows.append({"setting": f"{settings.PREFIX}{name.upper()}", "value": str(value), "meaning": field.description})
+    return _print("Settings", rows, as_json=as_json)
+
+
+def _with(kind: type[Kind], data: Any, ask: Callable[[Kind], Awaitable[Answer]]) -> Answer:
+    """Open one contract on the control database, ask it, close it."""
+
+    async def run() -> Answer:
+        clock = SystemClock()
+        opened = kind(control_database(loaded(data), clock), clock)
+        await opened.open()
+        try:
+            return await ask(opened)
+        finally:
+            await opened.close()
+
+    return asyncio.run(run())
+
+
+def _print(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(rows))  # noqa: T201 for machines
+        return 0
+    if not rows:
+        Console().print(f"{title}: none")
+        return 0
+    table = Table(*rows[0], title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+    return 0
+
+
+def _yes_or_no(done: object, otherwise: str) -> int:
+    Console(stderr=True).print("done" if done else otherwise)
+    return 0 if done else 1

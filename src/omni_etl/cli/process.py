@@ -1,0 +1,114 @@
+"""How a role lives as a process: signals, the starter's pipe, exit codes, and an HTTP server that obeys us."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from rich.console import Console
+
+from omni_etl import telemetry
+from omni_etl.embedded.starter import watch_starter
+from omni_etl.errors import OmniError, SettingsError
+from omni_etl.settings import Settings
+
+EXIT_FAILED: Final = 1
+EXIT_REFUSED: Final = 2  # a setting that waiting cannot heal; whoever starts us again must not try
+EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+KEEP_ALIVE_SECONDS: Final = 75  # uvicorn's 5 s breaks clients that post now and then
+
+Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
+
+
+def run_role(main: Main, settings: Settings, *, watch_stdin: bool) -> int:
+    """Run `main(stop)` to its end. `stop` is set by SIGTERM, SIGINT, or the starter's end; a second Ctrl-C kills."""
+    telemetry.configure_logs(settings.log_level, settings.log_format)
+    return guarded(lambda: uvloop.run(_with_signals(main, watch_stdin=watch_stdin)))
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Errors of ours as a sentence on stderr and an exit code; anything else is a fault and shows its trace."""
+    code = EXIT_INTERRUPTED
+    try:
+        code = run()
+    except* SettingsError as errors:
+        _say(errors)
+        code = EXIT_REFUSED
+    except* OmniError as errors:
+        _say(errors)
+        code = EXIT_FAILED
+    except* KeyboardInterrupt:
+        pass
+    return code
+
+
+async def serve_http(app: Any, *, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve until `stop`; then finish what is under way, at most a few seconds."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    try:
+        await serving
+    except SystemExit:
+        raise SettingsError(
+            f"{host}:{port}", "an address we cannot listen on", "Choose another host or port."
+        ) from None
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _with_signals(main: Main, *, watch_stdin: bool) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    if watch_stdin:
+        watch_starter(sys.stdin.fileno(), stop=lambda: _starter_gone(loop, stop))
+    return await main(stop)
+
+
+def _starter_gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    telemetry.get_logger().warning("starter_gone")
+    with contextlib.suppress(RuntimeError):  # the loop ended by itself meanwhile
+        loop.call_soon_threadsafe(stop.set)
+
+
+def _say(errors: BaseExceptionGroup[OmniError]) -> None:
+    console = Console(stderr=True)
+    for error in leaves(errors):
+        console.print(f"[bold red]omni:[/] {error}", highlight=False, soft_wrap=True)
+
+
+def leaves(group: BaseExceptionGroup[OmniError]) -> list[BaseException]:
+    """The errors in a group, however nested."""
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found

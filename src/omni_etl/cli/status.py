@@ -1,0 +1,86 @@
+"""`omni status`: one look at the whole system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from omni_etl import settings
+from omni_etl.embedded.up import running
+from omni_etl.wiring.status import read_status
+
+Data = Annotated[Path | None, typer.Option(help="Data directory of the `omni up` to look at.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("status", rich_help_panel="Look and mend")(status)
+
+
+def status(
+    *, data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
+) -> int:
+    """Show roles, lanes, what each service owes, and circuits. Exit code 1 when something is away."""
+    seen = asyncio.run(read_status(loaded(data)))
+    if as_json:
+        print(json.dumps(seen))  # noqa: T201 for machines
+    else:
+        _show(seen, Console())
+    return int(any("away" in part for part in seen.values()))
+
+
+def loaded(data: Path | None) -> settings.Settings:
+    """The settings of the system on this directory, or of the environment."""
+    return running(settings.load(**({} if data is None else {"data_dir": data})))
+
+
+def _show(seen: dict[str, Any], console: Console) -> None:
+    for name, part in seen.items():
+        if "away" in part:
+            console.print(f"[bold red]{name} is away:[/] {part['away']}", highlight=False)
+    if "away" not in seen["queues"]:
+        console.print(_queues(seen["queues"]))
+    if "away" not in seen["fleet"]:
+        for role in seen["fleet"]["roles"]:
+            console.print(_parent(role))
+        _show_dead_letters(seen["fleet"]["dead_letters"], console)
+    table = Table(title="What stands where", title_justify="left")
+    for part in ("hose", "outbox", "suppressions", "store"):
+        for name, value in seen[part].items():
+            table.add_row(part, name, str(value))
+    console.print(table)
+
+
+def _queues(queues: dict[str, dict[str, Any]]) -> Table:
+    table = Table("queue", "ready", "leased", "oldest, s", title="Queues (envelopes)", title_justify="left")
+    for name, depth in queues.items():
+        late = "[yellow]" if depth["ready"] and not name.startswith("dead") else ""
+        color = "[red]" if depth["ready"] and name.startswith("dead") else late
+        table.add_row(name, f"{color}{depth['ready']}", str(depth["leased"]), f"{depth['oldest_age_seconds']:.1f}")
+    return table
+
+
+def _parent(role: dict[str, Any]) -> Table:
+    age = role["seen_seconds_ago"]
+    title = f"{role['role']} {role['instance']}: {role.get('leases', 0)} leases, seen {age} s ago"
+    table = Table("service", "child", "circuit", "waiting", "in flight", "reason", title=title, title_justify="left")
+    for name, service in role.get("services", {}).items():
+        circuit = "[green]closed[/]" if service["circuit"] == "closed" else "[bold red]open[/]"
+        child = str(role.get("children", {}).get(name, "[red]none[/]"))
+        table.add_row(name, child, circuit, str(service["waiting"]), str(service["in_flight"]), service["reason"])
+    return table
+
+
+def _show_dead_letters(letters: list[dict[str, Any]], console: Console) -> None:
+    if not letters:
+        return
+    table = Table("service", "envelope", "reason", title="Dead letters, newest first", title_justify="left")
+    for letter in letters:
+        table.add_row(letter["service"], letter["key"], letter["reason"])
+    console.print(table)

@@ -1,0 +1,182 @@
+"""The engine inside the store host: chDB on one data directory, a connection per worker thread.
+
+Settings are made for a statement with SET and taken back after it; a connection on which that fails is replaced, so no
+statement meets what another one set. After an insert the table's directory is fsynced: ClickHouse fsyncs the part
+before and after it renames it, but never the directory that holds the new name, so without this an acknowledged part
+may be a nameless one after a power loss.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import chdb
+
+from omni_etl.embedded.store_statement import INSERT, READING, Statement
+from omni_etl.errors import SettingsError
+
+LOCK_NAME: Final = "omni-store.lock"
+_CODE: Final = re.compile(r"Code: (\d+)\.")
+_UNKNOWN_EXCEPTION: Final = 1002
+
+
+class StatementError(Exception):
+    """The engine refused a statement: ClickHouse's code and text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a statement answered, in its own format."""
+
+    body: bytes
+    rows: int
+    rows_read: int
+    bytes_read: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Session:
+    connection: Any
+    database: str = "default"
+
+
+@dataclass(slots=True)
+class Engine:
+    """One data directory; `run` may be called from any worker of `pool`, and only from there."""
+
+    directory: Path
+    threads: int
+    pool: ThreadPoolExecutor = field(init=False)
+    _lock: int = field(init=False, default=-1)
+    _sessions: list[_Session] = field(init=False, default_factory=list)
+    _local: threading.local = field(init=False, default_factory=threading.local)
+    _table_paths: dict[tuple[str, str], list[str]] = field(init=False, default_factory=dict)
+
+    def open(self) -> None:
+        """Take the directory and start the engine.
+
+        Raises:
+            SettingsError: another process holds the directory.
+
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise SettingsError(
+                "OMNI_DATA_DIR",
+                f"{self.directory}, held by a running store",
+                "Stop that one, or name another directory.",
+            ) from None
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="store")
+        self.pool.submit(self._session).result()
+
+    def close(self) -> None:
+        """Finish what runs, then close the engine and let the directory go."""
+        self.pool.shutdown(wait=True)
+        for session in self._sessions:
+            session.connection.close()
+        self._sessions.clear()
+        os.close(self._lock)
+
+    def run(self, statement: Statement) -> Result:
+        """Run one statement; an insert is durable on return.
+
+        Raises:
+            StatementError: as the engine says it.
+
+        """
+        session = self._session()
+        try:
+            self._prepare(session, statement)
+            result = _query(session, statement.sql, statement.format, statement.parameters)
+        finally:
+            self._take_back(session, statement.settings)
+        if inserted := INSERT.match(statement.sql):
+            database = inserted["database"] or session.database
+            self._sync_table(session, database.strip('`"'), inserted["table"].strip('`"'))
+        elif not READING.match(statement.sql):
+            self._table_paths.clear()  # a table may have been made anew
+        return result
+
+    def _session(self) -> _Session:
+        session: _Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = _Session(chdb.connect(str(self.directory)))
+            self._sessions.append(session)
+            self._local.session = session
+        return session
+
+    def _prepare(self, session: _Session, statement: Statement) -> None:
+        if statement.database != session.database:
+            _query(session, f"USE {quoted(statement.database)}")
+            session.database = statement.database
+        if statement.settings:
+            made = ", ".join(f"{quoted(name)} = {_literal(value)}" for name, value in statement.settings.items())
+            _query(session, f"SET {made}")
+
+    def _take_back(self, session: _Session, settings: Mapping[str, str]) -> None:
+        if not settings:
+            return
+        try:
+            _query(session, "SET " + ", ".join(f"{quoted(name)} = DEFAULT" for name in settings))
+        except StatementError:
+            self._sessions.remove(session)
+            session.connection.close()
+            del self._local.session
+
+    def _sync_table(self, session: _Session, database: str, table: str) -> None:
+        paths = self._table_paths.get((database, table))
+        if paths is None:
+            found = _query(
+                session,
+                "SELECT arrayJoin(data_paths) FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+                "TabSeparatedRaw",
+                {"database": database, "table": table},
+            )
+            paths = self._table_paths[database, table] = found.body.decode().splitlines()
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def quoted(name: str) -> str:
+    """An identifier that cannot be taken for anything else."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _query(
+    session: _Session, sql: str, answer_format: str = "Null", parameters: Mapping[str, str] | None = None
+) -> Result:
+    try:
+        found = session.connection.query(sql, answer_format, params=dict(parameters or {}))
+    except RuntimeError as error:  # all that chDB raises
+        text = str(error)
+        code = _CODE.search(text)
+        raise StatementError(int(code[1]) if code else _UNKNOWN_EXCEPTION, text) from None
+    return Result(
+        found.bytes(), found.rows_read(), found.storage_rows_read(), found.storage_bytes_read(), found.elapsed()
+    )

@@ -1,0 +1,50 @@
+"""Fleet: hear which services are registered, and say how this parent is. Without the database, the last word holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final
+
+from omni_etl import telemetry
+from omni_etl.clock import Clock
+from omni_etl.errors import UnavailableError
+from omni_etl.registry import Registry
+from omni_etl.supervisor.children import Children
+from omni_etl.supervisor.loop import Supervisor
+
+HEAR_SECONDS: Final = 2.0
+
+
+class Fleet:
+    """A parent's talk with the registry."""
+
+    def __init__(self, *, registry: Registry, supervisor: Supervisor, children: Children, clock: Clock) -> None:
+        self._registry = registry
+        self._supervisor = supervisor
+        self._children = children
+        self._clock = clock
+        self._instance = f"{socket.gethostname()}-{os.getpid()}"
+        self._away = False
+
+    async def run(self) -> None:
+        """Hear and say for ever; cancelled at stop."""
+        while True:
+            await self.talk()
+            await self._clock.sleep(HEAR_SECONDS)
+
+    async def talk(self) -> None:
+        """Once."""
+        log = telemetry.get_logger()
+        try:
+            self._supervisor.hear(await self._registry.services())
+            state = {**self._supervisor.state(), "pid": os.getpid(), "children": self._children.pids()}
+            await self._registry.report("run", self._instance, state)
+        except UnavailableError as error:
+            if not self._away:
+                self._away = True
+                log.error("registry_away", reason=str(error))
+            return
+        if self._away:
+            self._away = False
+            log.info("registry_back")

@@ -1,0 +1,1 @@
+"""Where contracts meet backends: one file a process or service, so that each imports only what it runs on."""

@@ -1,0 +1,116 @@
+"""What `omni status` shows: each engine asked, each role's last word, each queue's depth. Nothing here waits for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+import urllib3
+
+from omni_etl.backends.database.outbox import DatabaseOutbox
+from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
+from omni_etl.clock import SystemClock
+from omni_etl.errors import OmniError, UnavailableError
+from omni_etl.queue import queue_names
+from omni_etl.settings import Settings
+from omni_etl.wiring.databases import build_queue, control_database, outbox_database
+from omni_etl.wiring.stores import build_store
+
+ANSWER_SECONDS_MAX: Final = 5.0
+
+
+async def read_status(settings: Settings) -> dict[str, Any]:
+    """One picture of the system; a part that does not answer shows its reason instead."""
+    return {
+        "hose": await _asked(lambda: _hose(settings)),
+        "fleet": await _asked(lambda: _fleet(settings)),
+        "queues": await _asked(lambda: _queues(settings)),
+        "outbox": await _asked(lambda: _outbox(settings)),
+        "suppressions": await _asked(lambda: _suppressions(settings)),
+        "store": await _asked(lambda: _store(settings)),
+    }
+
+
+async def _asked(ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            return await ask()
+    except TimeoutError:
+        return {"away": f"no answer in {ANSWER_SECONDS_MAX:g} s"}
+    except OmniError as error:
+        return {"away": str(error)}
+
+
+async def _hose(settings: Settings) -> dict[str, Any]:
+    url = f"http://{settings.hose_host}:{settings.hose_port}/health"
+    try:
+        answer = await asyncio.to_thread(urllib3.request, "GET", url, timeout=ANSWER_SECONDS_MAX, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise UnavailableError(f"{url}: {error}") from None
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+async def _fleet(settings: Settings) -> dict[str, Any]:
+    clock = SystemClock()
+    registry = DatabaseRegistry(control_database(settings, clock), clock)
+    await registry.open()
+    try:
+        now_ms = int(clock.now() * 1000)
+        return {
+            "services": [asdict(each) for each in await registry.services()],
+            "roles": [
+                {
+                    "role": each.role,
+                    "instance": each.instance,
+                    "seen_seconds_ago": round((now_ms - each.seen_at_ms) / 1000, 1),
+                    **each.state,
+                }
+                for each in await registry.reports()
+            ],
+            "dead_letters": [asdict(each) for each in (await registry.dead_letters())[:20]],
+        }
+    finally:
+        await registry.close()
+
+
+async def _queues(settings: Settings) -> dict[str, Any]:
+    queue = build_queue(settings, SystemClock())
+    names = queue_names(settings.service_names)
+    await queue.open(names)
+    try:
+        return {name: asdict(await queue.depth(name)) for name in names}
+    finally:
+        await queue.close()
+
+
+async def _outbox(settings: Settings) -> dict[str, Any]:
+    clock = SystemClock()
+    outbox = DatabaseOutbox(outbox_database(settings, clock), clock)
+    await outbox.open()
+    try:
+        return asdict(await outbox.counts())
+    finally:
+        await outbox.close()
+
+
+async def _suppressions(settings: Settings) -> dict[str, Any]:
+    clock = SystemClock()
+    entries = DatabaseSuppressionList(control_database(settings, clock), clock)
+    await entries.open()
+    try:
+        return {"entries": await entries.count()}
+    finally:
+        await entries.close()
+
+
+async def _store(settings: Settings) -> dict[str, Any]:
+    store = build_store(settings)
+    await store.open()
+    try:
+        return await store.totals()
+    finally:
+        await store.close()

@@ -1,0 +1,139 @@
+"""The parent on its engines, and what must stand before it receives."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from omni_etl import telemetry
+from omni_etl.backends.clickhouse import ClickHouseStore
+from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.redis import RedisTracker
+from omni_etl.backoff import Backoff
+from omni_etl.clock import Clock, SystemClock
+from omni_etl.errors import SettingsError, UnavailableError
+from omni_etl.queue import queue_names
+from omni_etl.settings import Settings, environment
+from omni_etl.supervisor.children import Children
+from omni_etl.supervisor.engines import Engines
+from omni_etl.supervisor.limits import SupervisorLimits
+from omni_etl.supervisor.loop import Supervisor
+from omni_etl.tracker import Tracker
+from omni_etl.wiring.databases import build_queue, control_database
+from omni_etl.wiring.services import check_services
+from omni_etl.wiring.stores import build_store
+
+Answer = TypeVar("Answer")
+START_BACKOFF: Final = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A supervisor with its engines, not yet opened."""
+
+    supervisor: Supervisor
+    children: Children
+    engines: Engines
+    store: ClickHouseStore
+    services: list[str]
+    clock: Clock
+    rng: random.Random
+
+    async def open(self) -> None:
+        """Reach the queue and the registry, however long it takes; tracker and store may be away.
+
+        Raises:
+            SettingsError: what waiting cannot heal.
+
+        """
+        registry = self.engines.registry
+        await self._until_there("database", registry.open)
+        await self._until_there("database", lambda: registry.register(self.services))
+        self.supervisor.hear(await self._until_there("database", registry.services))
+        await self._until_there("queue", lambda: self.engines.queue.open(queue_names(self.services)))
+        await self._open_tracker(await self._epoch())
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self.engines.queue.close()
+        await self.engines.tracker.close()
+        await self.engines.registry.close()
+        await self.store.close()
+
+    async def _epoch(self) -> str:
+        """The word that makes tracker marks believable: database and store agree on it, else a new one is made.
+
+        One of them restored from a backup has lost effects that the marks still claim; then every ledger is asked again.
+        """
+        fresh = secrets.token_hex(8)
+        try:
+            await self.store.open()
+            known, stored = await self.engines.registry.epoch(), await self.store.epoch()
+            if known is not None and known == stored:
+                return known
+            await self.engines.registry.set_epoch(fresh)
+            await self.store.set_epoch(fresh)
+        except UnavailableError:
+            return fresh  # not written down: it is only this parent's, and costs repeated questions
+        return fresh
+
+    async def _open_tracker(self, epoch: str) -> None:
+        try:
+            await self.engines.tracker.open(epoch)
+        except UnavailableError as error:
+            self.engines.tracker_away(error)
+
+    async def _until_there(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        tries = 0
+        while True:
+            try:
+                return await ask()
+            except UnavailableError as error:
+                tries += 1
+                if tries == 1:
+                    telemetry.get_logger().warning("run_waiting", engine=what, reason=str(error))
+                await self.clock.sleep(START_BACKOFF.wait_seconds(tries, self.rng))
+
+
+def build_parent(settings: Settings) -> Parent:
+    """Everything of `omni run`."""
+    clock = SystemClock()
+    rng = random.SystemRandom()
+    services = check_services(settings)
+    engines = Engines(
+        queue=build_queue(settings, clock),
+        tracker=build_tracker(settings),
+        registry=DatabaseRegistry(control_database(settings, clock), clock),
+    )
+    supervisor = Supervisor(engines=engines, services=services, limits=_limits(settings), clock=clock, rng=rng)
+    children = Children(
+        command=lambda service, fd: [sys.executable, "-m", "omni_etl.cli.child", service, str(fd)],
+        environment=environment(settings),
+        events=supervisor,
+        clock=clock,
+        rng=rng,
+    )
+    return Parent(supervisor, children, engines, build_store(settings), services, clock, rng)
+
+
+def build_tracker(settings: Settings) -> Tracker:
+    """The tracker that settings name.
+
+    Raises:
+        SettingsError: none is named, or an unknown scheme.
+
+    """
+    url = settings.tracker_url.get_secret_value()
+    if not url:
+        raise SettingsError(
+            "OMNI_TRACKER_URL", "nothing", "Name a Redis or Valkey (redis://host:6379), or start `omni up`."
+        )
+    return RedisTracker(url)
+
+
+def _limits(settings: Settings) -> SupervisorLimits:
+    return SupervisorLimits(**{name: getattr(settings, name) for name in SupervisorLimits.__dataclass_fields__})
