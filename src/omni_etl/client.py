@@ -1,3 +1,5 @@
 """Hose for producers."""
+
+
 class Hose:
     pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -65,8 +65,8 @@ class Outbox(Protocol):
         """
         ...
 
-    async def claim(self, *, count_max: int, claim_seconds: int) -> list[DueBatch]:
-        """Take batches whose time has come, oldest first; each is ours for `claim_seconds`."""
+    async def claim(self, *, count_max: int, claim_seconds: int, paused: Collection[str] = ()) -> list[DueBatch]:
+        """Take batches whose time has come, oldest first; each is ours for `claim_seconds`. Those of `paused` webhooks stay."""
         ...
 
     async def delivered(self, due: DueBatch, status: int) -> bool:

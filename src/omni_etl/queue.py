@@ -6,6 +6,7 @@ or `extend` of a lapsed lease fails (it may answer OK and do nothing), that an e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -15,6 +16,9 @@ from omni_etl.envelope import LANES, SealedEnvelope
 PAYLOAD_ATTRIBUTE: Final = "payload"
 PAYLOAD_TYPE: Final = "Binary"
 UNREADABLE: Final = "dead-unreadable"  # entries that are no envelope of ours, so no service can be named
+
+LANE_RETENTION_SECONDS: Final = 7 * 86_400
+DEAD_RETENTION_SECONDS: Final = 14 * 86_400  # the most SQS allows
 
 T = TypeVar("T")
 
@@ -118,3 +122,60 @@ def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
 def entry_bytes(envelope: SealedEnvelope) -> int:
     """Size as AWS counts it: UTF-8 body, attribute name, type and raw value (botocore, SendMessage)."""
     return len(envelope.header.encode()) + len(PAYLOAD_ATTRIBUTE) + len(PAYLOAD_TYPE) + len(envelope.payload)
+
+
+def retention_seconds(queue_name: str) -> int:
+    """How long a queue keeps what nobody deletes, from the send on: lanes and sidings a week, dead letters two."""
+    return DEAD_RETENTION_SECONDS if queue_name.startswith(dead_letters("")) else LANE_RETENTION_SECONDS
+
+
+def check_send(envelopes: Sequence[SealedEnvelope], limits: QueueLimits) -> Failures:
+    """Which entries no queue may take; every backend asks this first and sends the others.
+
+    Raises:
+        ValueError: the call as a whole is more than one call may hold, where SQS refuses all of it: a fault of the caller.
+
+    """
+    _check_count(len(envelopes), limits)
+    failures: Failures = {}
+    total_bytes = 0
+    for position, envelope in enumerate(envelopes):
+        reason = _refusal(envelope, limits)
+        if reason is not None:
+            failures[position] = reason
+        else:
+            total_bytes += entry_bytes(envelope)
+    if total_bytes > limits.batch_bytes_max:
+        raise ValueError(f"{total_bytes} bytes in one send; {limits.batch_bytes_max} are allowed")
+    return failures
+
+
+def check_leases(leases: Sequence[Lease], limits: QueueLimits, *, lease_seconds: int = 0) -> None:
+    """Hold a call to the limits.
+
+    Raises:
+        ValueError: as in `check_send`.
+
+    """
+    _check_count(len(leases), limits)
+    if not 0 <= lease_seconds <= limits.lease_seconds_max:
+        raise ValueError(f"a lease of {lease_seconds} s; up to {limits.lease_seconds_max} are allowed")
+
+
+def _check_count(count: int, limits: QueueLimits) -> None:
+    if count > limits.batch_count_max:
+        raise ValueError(f"{count} entries in one call; {limits.batch_count_max} are allowed")
+
+
+def _refusal(envelope: SealedEnvelope, limits: QueueLimits) -> str | None:
+    forbidden = _FORBIDDEN.search(envelope.header)
+    if forbidden:
+        return f"the header holds U+{ord(forbidden[0]):04X}, which SQS does not carry"
+    if not envelope.header or not envelope.payload:
+        return "header and payload may not be empty"
+    if entry_bytes(envelope) > limits.entry_bytes_max:
+        return f"{entry_bytes(envelope)} bytes; {limits.entry_bytes_max} are allowed"
+    return None
+
+
+_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # botocore, SendMessage

@@ -30,8 +30,15 @@ class Deadline:
 class Service(Protocol):
     """One consumer of every envelope. `apply` may be called twice, at once, for the same envelope: the effect is one."""
 
-    name: str
-    types: frozenset[str]  # the event types it binds to; envelopes without any of them are done unopened
+    @property
+    def name(self) -> str:
+        """As registered, as its entry point."""
+        ...
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The event types it binds to; envelopes without any of them are done unopened."""
+        ...
 
     async def open(self) -> None:
         """Reach the engine. Called again, with back-off, after `UnavailableError`.

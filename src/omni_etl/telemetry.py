@@ -52,6 +52,8 @@ LINES: Final[dict[str, str]] = {
     "webhook_attempt_failed": "A customer's server did not take a batch; with the time of the next attempt.",
     "webhook_batch_given_up": "A batch was tried until the end of its schedule and given up.",
     "webhook_delivery_waiting": "The outbox does not answer; delivery goes on by itself when it is back.",
+    # database
+    "queue_envelopes_expired": "Envelopes lay in a queue longer than it keeps them and are gone. Call someone.",
     # embedded
     "store_started": "The embedded store listens; with its address.",
     "store_stopped": "The embedded store has gone.",
@@ -98,6 +100,15 @@ service_sided: Final = Counter(
 service_dead: Final = Counter("omni_service_envelopes_dead", "Envelopes given up.", ["service"], registry=NUMBERS)
 service_circuit_open: Final = Gauge(
     "omni_service_circuit_open", "1 while a circuit is open.", ["service"], registry=NUMBERS
+)
+database_write_seconds: Final = Histogram(
+    "omni_database_write_seconds",
+    "Seconds of one writing transaction, by part; more than 0.05 holds up others.",
+    ["part"],
+    registry=NUMBERS,
+)
+queue_envelopes_expired: Final = Counter(
+    "omni_queue_envelopes_expired", "Envelopes older than their queue keeps them, gone.", ["queue"], registry=NUMBERS
 )
 
 

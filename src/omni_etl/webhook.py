@@ -21,7 +21,7 @@ class Webhook:
     exception_subaccounts: frozenset[int] = frozenset()
     active: bool = True
     custom_headers: Mapping[str, str] = field(default_factory=dict)
-    auth_header: str | None = None  # the whole Authorization value; secret
+    auth_header: str | None = field(default=None, repr=False)  # the whole Authorization value; secret
 
     def wants(self, type_name: str, subaccount_id: int) -> bool:
         """Whether an event of this type and subaccount belongs to this webhook."""

@@ -30,6 +30,7 @@ from omni_etl.event import TYPES
 from omni_etl.settings import Settings
 from omni_etl.wiring.databases import control_database
 from omni_etl.wiring.stores import build_store
+from omni_etl.wiring.totals import read_totals
 
 SEED: Final = 20170407  # the day SparkPost told the story
 CONNECTIONS: Final = 4
@@ -158,12 +159,12 @@ class _Sources:
 
     async def read(self) -> Landed:
         totals, suppressions, receipts = await asyncio.gather(
-            self.store.totals(), self.entries.count(), asyncio.to_thread(_receipts, self.receiver_port)
+            read_totals(self.store), self.entries.count(), asyncio.to_thread(_receipts, self.receiver_port)
         )
         return Landed(
-            message_events=totals["message_events"],
-            metrics=sum(totals["metrics_by_type"].values()),
-            metrics_by_type=totals["metrics_by_type"],
+            message_events=totals.message_events,
+            metrics=sum(totals.metrics_by_type.values()),
+            metrics_by_type=totals.metrics_by_type,
             webhook_events=receipts["events"],
             webhook_batches=receipts["batches"],
             webhook_repeats=receipts["repeats"],

@@ -54,4 +54,5 @@ def answer(statement: Statement, result: Result) -> Response:
 def refusal(error: StatementError) -> Response:
     """An error with its code in a header and its text as the body."""
     headers = {"X-ClickHouse-Exception-Code": str(error.code)}
-    return Response(error.text + "\n", _STATUS_OF.get(error.code, 500), headers, media_type="text/plain")
+    text = error.text if error.text.startswith("Code: ") else f"Code: {error.code}. DB::Exception: {error.text}"
+    return Response(text + "\n", _STATUS_OF.get(error.code, 500), headers, media_type="text/plain")

@@ -119,6 +119,7 @@ class Engine:
         session: _Session | None = getattr(self._local, "session", None)
         if session is None:
             session = _Session(chdb.connect(str(self.directory)))
+            _query(session, "SET implicit_select = 0")  # chDB's own default; a server refuses `1 + 1` without SELECT
             self._sessions.append(session)
             self._local.session = session
         return session

@@ -18,6 +18,7 @@ from omni_etl.queue import queue_names
 from omni_etl.settings import Settings
 from omni_etl.wiring.databases import build_queue, control_database, outbox_database
 from omni_etl.wiring.stores import build_store
+from omni_etl.wiring.totals import read_totals
 
 ANSWER_SECONDS_MAX: Final = 5.0
 
@@ -111,6 +112,7 @@ async def _store(settings: Settings) -> dict[str, Any]:
     store = build_store(settings)
     await store.open()
     try:
-        return await store.totals()
+        totals = await read_totals(store)
+        return {"message_events": totals.message_events, "metrics": sum(totals.metrics_by_type.values())}
     finally:
         await store.close()

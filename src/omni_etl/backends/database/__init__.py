@@ -1,1 +1,20 @@
-""""""
+"""The database behind five contracts: SQLite now, through SQL that PostgreSQL understands as well."""
+
+from omni_etl.backends.database.engine import Database, open_database
+from omni_etl.backends.database.keys import DatabaseKeys
+from omni_etl.backends.database.outbox import DatabaseOutbox
+from omni_etl.backends.database.queue import DatabaseQueue
+from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
+from omni_etl.backends.database.webhooks import DatabaseWebhooks
+
+__all__ = [
+    "Database",
+    "DatabaseKeys",
+    "DatabaseOutbox",
+    "DatabaseQueue",
+    "DatabaseRegistry",
+    "DatabaseSuppressionList",
+    "DatabaseWebhooks",
+    "open_database",
+]

@@ -1,0 +1,231 @@
+"""Store on ClickHouse over HTTP: a server, ClickHouse Cloud, or the embedded host; the same dialect for all.
+
+An insert is never repeated here: clickhouse-connect replays a body of bytes when a connection breaks, so ours is a
+stream, which it cannot. What may be repeated, and when, is for `insert_once` alone to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import clickhouse_connect
+import orjson
+import pyarrow as pa
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from omni_etl import sql
+from omni_etl.clock import Clock, SystemClock
+from omni_etl.errors import OmniError, PoisonError, SettingsError, UnavailableError
+from omni_etl.store import Marker
+
+SETTING: Final = "OMNI_STORE_URL"
+DEFAULT_PORTS: Final = {"http": 8123, "https": 8443}
+CONNECT_SECONDS_MAX: Final = 5
+IDLE_SECONDS_MAX: Final = 2.5  # an older server closes idle connections after 3
+MICROSECONDS: Final = 1_000_000
+REASON_CHARACTERS_MAX: Final = 500
+
+# One insert is one block and one part. async_insert is 1 by default and would join inserts of several envelopes;
+# wait_end_of_query keeps an error from coming after a 200; the sizes keep the block from being split or joined.
+INSERT_SETTINGS: Final = {
+    "async_insert": "0",
+    "wait_end_of_query": "1",
+    "insert_deduplicate": "1",
+    "max_insert_block_size": "10000000",
+    "min_insert_block_size_rows": "0",
+    "min_insert_block_size_bytes": "0",
+    "input_format_null_as_default": "1",
+}
+
+# ClickHouse/src/Common/ErrorCodes.cpp. What stands in neither set may heal by itself or by someone's hand: we wait.
+REJECTED_CODES: Final = frozenset({192, 193, 194, 497, 516})  # no such user, wrong password, no right to do it
+DATA_CODES: Final = frozenset(
+    {6, 26, 27, 33, 38, 41, 43, 53, 69, 70, 72, 117, 128, 130, 131, 321, 349, 407, 467}
+)  # cannot parse, convert or hold these rows; the same rows fail for ever
+
+
+class ClickHouseStore:
+    """One database of a ClickHouse. `open` makes it and its tables; call it again after `UnavailableError`."""
+
+    def __init__(self, url: str, *, timeout_seconds: float, clock: Clock | None = None) -> None:
+        self._address = _address(url)
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock or SystemClock()
+        self._client: Any = None
+
+    async def open(self) -> None:
+        """Connect and apply the schema.
+
+        Raises:
+            SettingsError: rejected credentials, or a schema newer than this program.
+            UnavailableError: no answer, or no healthy one.
+
+        """
+        await self.close()
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Give back connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def marker(self, table: str, key: str) -> Marker | None:
+        """The marker row of this envelope in `table`, or None."""
+        async with _judged(self._timeout_seconds):
+            found = await self._client.raw_query(
+                sql.query("marker"), parameters={"table": table, "key": key}, fmt="JSONCompactEachRow"
+            )
+        return Marker(*orjson.loads(found)) if found else None
+
+    async def insert(self, table: str, columns: Any, *, token: str) -> None:
+        """Insert a `pyarrow.Table` as one block.
+
+        Raises:
+            UnavailableError: nothing is known; the rows may stand.
+            PoisonError: the engine refuses these rows, and always will.
+
+        """
+        block = _block(columns)
+        async with _judged(self._timeout_seconds, inserting=True):
+            await self._client.raw_insert(
+                table,
+                column_names=columns.column_names,
+                insert_block=block,
+                fmt="ArrowStream",
+                settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
+            )
+
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        """Run a SELECT; rows in order."""
+        async with _judged(self._timeout_seconds):
+            found = await self._client.query(sql, parameters=dict(parameters or {}))
+        rows: Sequence[Sequence[Any]] = found.result_rows
+        return rows
+
+    async def epoch(self) -> str | None:
+        """The random word that tracker keys carry, or None."""
+        rows = await self.query(sql.query("tracker_epoch"))
+        return str(rows[0][0]) if rows else None
+
+    async def set_epoch(self, epoch: str) -> None:
+        """Replace it."""
+        async with _judged(self._timeout_seconds):
+            await self._command(
+                sql.command("set_tracker_epoch"), {"set_at": int(self._clock.now() * MICROSECONDS), "epoch": epoch}
+            )
+
+    async def _connect(self) -> None:
+        pa.array([""])  # the first array of a process imports pandas, half a second that no envelope shall wait for
+        async with _judged(self._timeout_seconds, opening=True):
+            self._client = await clickhouse_connect.get_async_client(
+                interface=self._address.scheme,
+                host=self._address.host,
+                port=self._address.port,
+                username=self._address.user,
+                password=self._address.password,
+                compress=False,
+                query_retries=0,
+                connect_timeout=CONNECT_SECONDS_MAX,
+                send_receive_timeout=self._timeout_seconds,
+                keepalive_timeout=IDLE_SECONDS_MAX,
+            )
+            await self._enter_database(self._address.database)
+            await self._apply_schema()
+
+    async def _enter_database(self, name: str) -> None:
+        """A user may lack the right to create what exists already, so it is asked for first."""
+        found = await self._client.query(sql.query("database_exists"), parameters={"name": name})
+        if not found.result_rows[0][0]:
+            await self._command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", {"name": name})
+        self._client.database = name
+
+    async def _apply_schema(self) -> None:
+        first, *later = sql.schema()
+        await self._command(first.statement)
+        found = await self._client.query(sql.query("schema_version"))
+        standing = int(found.result_rows[0][0])
+        known = later[-1].version
+        if standing > known:
+            raise SettingsError(
+                SETTING, f"a store with schema {standing}; this program knows {known}", "Run the newer program, or another store."
+            )
+        for step in later:
+            if step.version > standing:
+                await self._command(step.statement)
+                await self._command(sql.command("note_schema_version"), {"version": step.version, "name": step.name})
+
+    async def _command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
+        await self._client.command(statement, parameters=dict(parameters or {}), settings=INSERT_SETTINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+
+def _address(url: str) -> _Address:
+    parts = urlsplit(url)
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        raise SettingsError(
+            SETTING, f"the scheme {parts.scheme!r}", "Write http(s)://user:password@host:port/database of a ClickHouse."
+        )
+    return _Address(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=parts.port or DEFAULT_PORTS[parts.scheme],
+        user=unquote(parts.username or "default"),
+        password=unquote(parts.password or ""),
+        database=parts.path.strip("/") or "default",
+    )
+
+
+def _block(columns: Any) -> io.BytesIO:
+    """One record batch: the engine makes one block, and so one part, of each."""
+    batches = columns.combine_chunks().to_batches()
+    assert len(batches) == 1, f"{len(batches)} batches for one block"
+    block = io.BytesIO()
+    with pa.ipc.new_stream(block, columns.schema) as stream:
+        stream.write_batch(batches[0])
+    block.seek(0)
+    return block
+
+
+@asynccontextmanager
+async def _judged(timeout_seconds: float, *, opening: bool = False, inserting: bool = False) -> AsyncIterator[None]:
+    """Limit the time of a call, and say what becomes of an envelope whose call failed."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except TimeoutError:
+        raise UnavailableError(f"the store did not answer within {timeout_seconds:g} s") from None
+    except ClickHouseError as error:
+        raise _verdict(error, opening=opening, inserting=inserting) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UnavailableError(f"the store is away: {error}") from error
+
+
+def _verdict(error: ClickHouseError, *, opening: bool, inserting: bool) -> OmniError:
+    code = getattr(error, "code", None)
+    reason = str(error)[:REASON_CHARACTERS_MAX]
+    if code in REJECTED_CODES and opening:
+        return SettingsError(SETTING, f"a store that rejects us ({reason})", "Correct user, password and rights.")
+    if code in DATA_CODES and inserting:
+        return PoisonError(f"the store refuses these rows: {reason}")
+    return UnavailableError(f"the store is away: {reason}" if code is None else f"the store failed: {reason}")

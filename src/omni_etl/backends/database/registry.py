@@ -1,0 +1,122 @@
+"""The registry in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import select, update
+
+from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.pruning import Pruning
+from omni_etl.backends.database.tables import dead_letter_reasons, fleet_words, role_reports, service_registrations
+from omni_etl.clock import Clock
+from omni_etl.registry import DeadLetter, RegisteredService, RoleReport
+
+HOUR_MS: Final = 3_600_000
+REPORTS_KEPT_MS: Final = 24 * HOUR_MS
+REASONS_KEPT_MS: Final = 60 * 24 * HOUR_MS  # four times what a queue keeps of dead letters
+REASONS_SHOWN_MAX: Final = 1_000
+
+
+class DatabaseRegistry:
+    """What the fleet agrees on; times are this process's clock."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._pruning = Pruning(database, clock)
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        await self._database.open(self)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._database.close(self)
+
+    async def register(self, names: Sequence[str]) -> None:
+        """A known name keeps its time; a retired one owes only what is cut from now on."""
+        if not names:
+            return
+        statement = self._database.insert(service_registrations)
+        statement = statement.on_conflict_do_update(
+            index_elements=[service_registrations.c.name],
+            set_={"registered_at_ms": statement.excluded.registered_at_ms, "retired": False},
+            where=service_registrations.c.retired,
+        )
+        now_ms = self._now_ms()
+        rows = [{"name": name, "registered_at_ms": now_ms, "retired": False} for name in names]
+        async with self._database.writing() as connection:
+            await connection.execute(statement, rows)
+
+    async def retire(self, name: str) -> bool:
+        """False where it was not registered, or retired already."""
+        statement = update(service_registrations).values(retired=True)
+        stands = service_registrations.c.name == name, ~service_registrations.c.retired
+        async with self._database.writing() as connection:
+            return bool((await connection.execute(statement.where(*stands))).rowcount)
+
+    async def services(self) -> list[RegisteredService]:
+        """By name."""
+        statement = select(service_registrations).order_by(service_registrations.c.name)
+        async with self._database.reading() as connection:
+            return [RegisteredService(**row) for row in (await connection.execute(statement)).mappings()]
+
+    async def epoch(self) -> str | None:
+        """The random word that tracker keys carry."""
+        statement = select(fleet_words.c.value).where(fleet_words.c.name == "epoch")
+        async with self._database.reading() as connection:
+            return (await connection.execute(statement)).scalar()
+
+    async def set_epoch(self, epoch: str) -> None:
+        """The last word stands."""
+        statement = self._database.insert(fleet_words)
+        statement = statement.on_conflict_do_update(
+            index_elements=[fleet_words.c.name], set_={"value": statement.excluded.value}
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(statement, {"name": "epoch", "value": epoch})
+
+    async def report(self, role: str, instance: str, state: dict[str, Any]) -> None:
+        """Replaces this process's last word; words older than a day go."""
+        statement = self._database.insert(role_reports)
+        statement = statement.on_conflict_do_update(
+            index_elements=[role_reports.c.role, role_reports.c.instance],
+            set_={"seen_at_ms": statement.excluded.seen_at_ms, "state": statement.excluded.state},
+        )
+        now_ms = self._now_ms()
+        row = {"role": role, "instance": instance, "seen_at_ms": now_ms, "state": state}
+        async with self._database.writing() as connection:
+            await connection.execute(statement, row)
+        await self._pruning.run(role_reports, role_reports.c.seen_at_ms < now_ms - REPORTS_KEPT_MS)
+
+    async def reports(self) -> list[RoleReport]:
+        """Newest first."""
+        heard = role_reports.c.seen_at_ms >= self._now_ms() - HOUR_MS
+        statement = (
+            select(role_reports).where(heard).order_by(role_reports.c.seen_at_ms.desc(), role_reports.c.instance)
+        )
+        async with self._database.reading() as connection:
+            return [RoleReport(**row) for row in (await connection.execute(statement)).mappings()]
+
+    async def bury(self, service: str, key: str, reason: str) -> None:
+        """The first reason stands."""
+        now_ms = self._now_ms()
+        row = {"service": service, "key": key, "reason": reason, "died_at_ms": now_ms}
+        async with self._database.writing() as connection:
+            await connection.execute(self._database.insert(dead_letter_reasons).on_conflict_do_nothing(), row)
+        await self._pruning.run(dead_letter_reasons, dead_letter_reasons.c.died_at_ms < now_ms - REASONS_KEPT_MS)
+
+    async def dead_letters(self, service: str | None = None) -> list[DeadLetter]:
+        """Newest first."""
+        statement = (
+            select(dead_letter_reasons).order_by(dead_letter_reasons.c.died_at_ms.desc()).limit(REASONS_SHOWN_MAX)
+        )
+        if service is not None:
+            statement = statement.where(dead_letter_reasons.c.service == service)
+        async with self._database.reading() as connection:
+            return [DeadLetter(**row) for row in (await connection.execute(statement)).mappings()]
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now() * 1000)

@@ -1,0 +1,148 @@
+"""What is SQLite's own: the file, its pragmas, its locks and its words for trouble. Another engine has another such file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from omni_etl.backends.database.migrate import Part, migrate
+
+__all__ = ["Insert", "insert", "is_trouble", "migrate_file", "place", "readers", "writer"]
+
+READERS_MAX: Final = 4
+PAGE_BYTES: Final = 8192
+BUSY_MS_MAX: Final = 10_000  # another process may write; longer than this is trouble
+WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
+
+# What waiting or a human can heal. Everything else is a fault of ours and is not dressed up as an outage.
+_TROUBLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+
+def writer(path: Path) -> AsyncEngine:
+    """The one writing connection: every transaction takes the write lock at its beginning, and is on disk when it ends.
+
+    A transaction that began as a reader and writes later fails at once where another process writes.
+    """
+    engine = create_async_engine(_url(path, "aiosqlite"), pool_size=1, max_overflow=0, connect_args=_CONNECT)
+    _prepare(engine.sync_engine, path, ["foreign_keys=ON", "synchronous=FULL", f"journal_size_limit={WAL_BYTES_KEPT}"])
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return engine
+
+
+def readers(path: Path) -> AsyncEngine:
+    """Connections that cannot write."""
+    engine = create_async_engine(_url(path, "aiosqlite"), pool_size=READERS_MAX, max_overflow=0, connect_args=_CONNECT)
+    _prepare(engine.sync_engine, path, ["query_only=ON"])
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def migrate_file(path: Path, part: Part) -> None:
+    """Make the file and bring its schema up to this program; safe in many processes at once. Blocks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(_url(path, "pysqlite"), poolclass=NullPool, connect_args=_CONNECT)
+    _prepare(engine, path, ["synchronous=FULL"])
+    event.listen(engine, "begin", _begin_immediate)
+    with _locked(path.with_name(path.name + ".lock")):
+        _make_file(path)
+        with engine.begin() as connection:
+            migrate(connection, part, place=str(path))
+
+
+def is_trouble(error: DBAPIError) -> bool:
+    """Whether this is an outage (disk, lock, file) and no fault of ours."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is None:
+        return False
+    return code & 0xFF in _TROUBLE or "no such table" in str(error.orig)  # an empty file was put in place of ours
+
+
+def _url(path: Path, driver: str) -> URL:
+    # mode=rw: a file that vanished is missed, not silently made anew.
+    return URL.create(f"sqlite+{driver}", database=path.as_uri(), query={"mode": "rw", "uri": "true"})
+
+
+def _prepare(engine: Engine, path: Path, pragmas: list[str]) -> None:
+    def connect(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in [f"busy_timeout={BUSY_MS_MAX}", *pragmas]:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        record.info["place"] = place(path)
+
+    def checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        # An unlinked or replaced file would take our writes, and nobody would ever read them.
+        if record.info["place"] != place(path):
+            raise DisconnectionError(f"{path} is not the file that was opened")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "checkout", checkout)
+
+
+def place(path: Path) -> tuple[int, int] | None:
+    """Which file stands at this path; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_file(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from error
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)  # the name of a new file is durable, too
+    finally:
+        os.close(descriptor)
+
+
+_CONNECT: Final = {"isolation_level": None}  # the driver begins nothing by itself

@@ -1,0 +1,190 @@
+"""Every table, as SQLAlchemy sees it; `migrations/` makes them, and a test compares. Times are milliseconds since the epoch.
+
+The three parts are files of their own in SQLite and may share one database in PostgreSQL, so no name stands twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+CONTROL: Final = MetaData()
+OUTBOX: Final = MetaData()
+QUEUE: Final = MetaData()
+
+BigId: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only where the type is spelled INTEGER."""
+ByteOrdered: Final = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text whose order decides something must have the same order everywhere."""
+
+service_registrations: Final = Table(
+    "service_registrations",
+    CONTROL,
+    Column("name", Text, primary_key=True),
+    Column("registered_at_ms", BigInteger, nullable=False),
+    Column("retired", Boolean, nullable=False),
+)
+
+fleet_words: Final = Table(
+    "fleet_words",
+    CONTROL,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+role_reports: Final = Table(
+    "role_reports",
+    CONTROL,
+    Column("role", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    Column("seen_at_ms", BigInteger, nullable=False, index=True),
+    Column("state", JSON, nullable=False),
+)
+
+dead_letter_reasons: Final = Table(
+    "dead_letter_reasons",
+    CONTROL,
+    Column("service", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("died_at_ms", BigInteger, nullable=False, index=True),
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    CONTROL,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False, unique=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+)
+
+webhooks: Final = Table(
+    "webhooks",
+    CONTROL,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("subaccount_id", BigInteger, nullable=False),
+    Column("exception_subaccounts", JSON, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("custom_headers", JSON, nullable=False),
+    Column("auth_header", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+suppressions: Final = Table(
+    "suppressions",
+    CONTROL,
+    Column("recipient", Text, primary_key=True),  # first: an address is asked for, often of all subaccounts
+    Column("subaccount_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("type", Text, primary_key=True),
+    Column("suppressed", Boolean, nullable=False),
+    Column("said_at_ms", BigInteger, nullable=False),
+    Column("said_id", ByteOrdered, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(
+    "suppressions_in_force",
+    suppressions.c.subaccount_id,
+    sqlite_where=text("suppressed = 1"),
+    postgresql_where=text("suppressed"),
+)
+Index(
+    "suppressions_tombstones",
+    suppressions.c.said_at_ms,
+    sqlite_where=text("suppressed = 0"),
+    postgresql_where=text("NOT suppressed"),
+)
+
+
+def _ledger(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("key", Text, primary_key=True),
+        Column("checksum", Text, nullable=False),
+        Column("applied_at_ms", BigInteger, nullable=False, index=True),
+        sqlite_with_rowid=False,
+    )
+
+
+suppressions_ledger: Final = _ledger("suppressions_ledger", CONTROL)
+webhooks_ledger: Final = _ledger("webhooks_ledger", OUTBOX)
+
+outbox_batches: Final = Table(
+    "outbox_batches",
+    OUTBOX,
+    Column("id", Text, primary_key=True),
+    Column("webhook_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("event_count", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, given_up; what was delivered is gone
+    Column("attempts", Integer, nullable=False),
+    Column("cut_at_ms", BigInteger, nullable=False),
+    Column("due_at_ms", BigInteger, nullable=False),  # claimed: until when; given up: since when
+    Column("claim", Text),
+    Column("last_answer", Text),  # status or reason of the last attempt
+)
+Index("outbox_batches_due", outbox_batches.c.state, outbox_batches.c.due_at_ms)
+
+outbox_bodies: Final = Table(
+    "outbox_bodies",
+    OUTBOX,
+    Column("batch_id", Text, ForeignKey(outbox_batches.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # zstd
+)
+
+outbox_counters: Final = Table(
+    "outbox_counters",
+    OUTBOX,
+    Column("id", Integer, primary_key=True),  # one row, 1
+    Column("waiting_batches", BigInteger, nullable=False),
+    Column("waiting_events", BigInteger, nullable=False),
+    Column("delivered_batches", BigInteger, nullable=False),
+    Column("delivered_events", BigInteger, nullable=False),
+    Column("given_up_batches", BigInteger, nullable=False),
+    Column("given_up_events", BigInteger, nullable=False),
+)
+
+queue_messages: Final = Table(
+    "queue_messages",
+    QUEUE,
+    Column("id", BigId, primary_key=True),
+    Column("queue_name", Text, nullable=False),
+    Column("ready_at_ms", BigInteger, nullable=False),  # leased: until when
+    Column("receipt", Text),
+    Column("receive_count", Integer, nullable=False),
+    Column("sent_at_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # an id is never given twice, so an old receipt meets no new message
+)
+Index("queue_messages_ready", queue_messages.c.queue_name, queue_messages.c.ready_at_ms)
+Index("queue_messages_sent", queue_messages.c.queue_name, queue_messages.c.sent_at_ms)
+
+queue_payloads: Final = Table(
+    "queue_payloads",
+    QUEUE,
+    Column("id", BigId, ForeignKey(queue_messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("header", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)

@@ -1,0 +1,74 @@
+"""Webhooks in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, delete, select
+
+from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.tables import webhooks
+from omni_etl.clock import Clock
+from omni_etl.webhook import Webhook
+
+
+class DatabaseWebhooks:
+    """Subscriptions, as rows; `auth_header` stands here in clear, so the file is as secret as it is."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        await self._database.open(self)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._database.close(self)
+
+    async def all(self) -> Sequence[Webhook]:
+        """In the order in which they were created."""
+        statement = select(webhooks).order_by(webhooks.c.created_at_ms, webhooks.c.id)
+        async with self._database.reading() as connection:
+            return [_webhook(row) for row in await connection.execute(statement)]
+
+    async def put(self, webhook: Webhook) -> None:
+        """Create or replace; a replaced one keeps its place."""
+        row = {
+            "id": webhook.id,
+            "name": webhook.name,
+            "target": webhook.target,
+            "events": sorted(webhook.events),
+            "subaccount_id": webhook.subaccount_id,
+            "exception_subaccounts": sorted(webhook.exception_subaccounts),
+            "active": webhook.active,
+            "custom_headers": dict(webhook.custom_headers),
+            "auth_header": webhook.auth_header,
+        }
+        statement = self._database.insert(webhooks)
+        statement = statement.on_conflict_do_update(
+            index_elements=[webhooks.c.id],
+            set_={name: statement.excluded[name] for name in row if name != "id"},
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(statement, {**row, "created_at_ms": int(self._clock.now() * 1000)})
+
+    async def delete(self, webhook_id: str) -> bool:
+        """False where there was none."""
+        async with self._database.writing() as connection:
+            return bool((await connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))).rowcount)
+
+
+def _webhook(row: Row[tuple[object, ...]]) -> Webhook:
+    return Webhook(
+        id=row.id,
+        name=row.name,
+        target=row.target,
+        events=frozenset(row.events),
+        subaccount_id=row.subaccount_id,
+        exception_subaccounts=frozenset(row.exception_subaccounts),
+        active=row.active,
+        custom_headers=row.custom_headers,
+        auth_header=row.auth_header,
+    )

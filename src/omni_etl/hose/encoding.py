@@ -1,0 +1,77 @@
+"""Encoding: undo Content-Encoding within a limit, so that a zip bomb never expands in memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import zstandard
+
+from omni_etl.errors import IntakeError
+
+STEP_BYTES: Final = 128 * 1024  # of output at once
+ZSTD_FEED_BYTES: Final = 256  # of input at once: four bytes of zstd may stand for 128 KiB, so a step is at most 8 MiB
+ZSTD_WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024  # what RFC 9659 lets a sender of HTTP use
+_GZIP_WBITS: Final = 31
+
+Decoder = Callable[[bytes], Iterator[bytes]]
+
+
+def decode(body: bytes, encoding: str, *, raw_bytes_max: int) -> bytes:
+    """The body as it was before it was compressed.
+
+    Raises:
+        IntakeError: 415 another encoding, 413 too long, 400 damaged or not whole.
+
+    """
+    name = encoding.strip().lower()
+    if name in {"", "identity"}:
+        return _joined(iter((body,)), raw_bytes_max)
+    decoder = _DECODERS.get(name)
+    if decoder is None:
+        raise IntakeError(415, f"Content-Encoding {encoding[:64]!r} is not taken; use identity, gzip or zstd")
+    try:
+        return _joined(decoder(body), raw_bytes_max)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise IntakeError(400, f"the body is not whole {name}: {error}") from None
+
+
+def _joined(steps: Iterator[bytes], raw_bytes_max: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in steps:
+        size += len(part)
+        if size > raw_bytes_max:
+            raise IntakeError(413, f"the body is longer than {raw_bytes_max} bytes uncompressed")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    """Every member of a gzip file."""
+    while body:
+        decoder = zlib.decompressobj(wbits=_GZIP_WBITS)
+        while not decoder.eof:
+            part = decoder.decompress(body, STEP_BYTES)
+            body = decoder.unconsumed_tail
+            if not part and not body and not decoder.eof:
+                raise zlib.error("it ends too early")
+            yield part
+        body = decoder.unused_data
+
+
+def _unzstd(body: bytes) -> Iterator[bytes]:
+    """Every frame of a zstd file."""
+    while body:
+        decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX).decompressobj()
+        fed = 0
+        while not decoder.eof:
+            if fed >= len(body):
+                raise zstandard.ZstdError("it ends too early")
+            yield decoder.decompress(body[fed : fed + ZSTD_FEED_BYTES])
+            fed += ZSTD_FEED_BYTES
+        body = decoder.unused_data + body[fed:]
+
+
+_DECODERS: Final[dict[str, Decoder]] = {"gzip": _gunzip, "x-gzip": _gunzip, "zstd": _unzstd}

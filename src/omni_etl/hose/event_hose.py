@@ -1,0 +1,263 @@
+"""EventHose: the whole hose without HTTP. Spool, batcher, committer and sender put together, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from omni_etl.clock import Clock
+from omni_etl.envelope import LANES
+from omni_etl.errors import IntakeError, SettingsError, SpoolFullError
+from omni_etl.event import LINE_BYTES_MAX
+from omni_etl.hose.answer import Answer
+from omni_etl.hose.batcher import HEADER_BYTES, Batcher, Cut, CutLimits
+from omni_etl.hose.body import CheckedBody, Form, check_body
+from omni_etl.hose.committer import Committer
+from omni_etl.hose.records import Answered
+from omni_etl.hose.recovery import History, owed_lines, read_history
+from omni_etl.hose.requests import InFlight, RememberLimits, RequestMemory
+from omni_etl.hose.room import Room
+from omni_etl.hose.seal import Order
+from omni_etl.hose.sender import Sender
+from omni_etl.hose.spool import Spool, SpoolLimits, lock
+from omni_etl.queue import Queue
+from omni_etl.telemetry import (
+    get_logger,
+    hose_events_accepted,
+    hose_events_rejected,
+    hose_requests_repeated,
+)
+
+ENTRY_BYTES_MIN: Final = (
+    LINE_BYTES_MAX + LINE_BYTES_MAX // 128 + HEADER_BYTES
+)  # one longest line that does not compress
+DIGEST_AT_ONCE_BYTES: Final = 1024 * 1024  # a longer body is digested beside the loop
+SPOOL_RETRY_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class HoseLimits:
+    """Every limit of the hose; from the settings of the same names."""
+
+    cuts: CutLimits
+    requests: RememberLimits
+    spool_bytes_max: int
+    spool_segment_bytes: int
+    body_bytes_max: int
+    raw_bytes_max: int
+    waiting_bytes_max: int
+    sends_in_flight_max: int
+
+
+class EventHose:
+    """Takes events, answers when they are durable, and brings them to the queue in envelopes cut once."""
+
+    def __init__(self, *, queue: Queue, clock: Clock, rng: random.Random, limits: HoseLimits, spool_dir: Path) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._rng = rng
+        self.limits = limits
+        self._directory = spool_dir
+        self.hose_id = os.urandom(16).hex()  # never from `rng`: a seeded one would give the same id twice
+        self.room = Room(limits.waiting_bytes_max)
+        self._in_flight = InFlight()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lock: int | None = None
+        self._said_full = False
+
+    async def start(self) -> None:
+        """Take the spool directory, settle what earlier starts left, and be ready to accept.
+
+        Raises:
+            SettingsError: another hose holds the directory, or the queue can never take our envelopes.
+            OSError: the disk refuses.
+
+        """
+        self._check_queue()
+        self._lock = lock(self._directory)
+        try:
+            await self._build()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    async def accept(self, body: bytes, *, form: Form = "any", key: str | None = None) -> Answer:
+        """Keep the valid events of a request; return when they are durable.
+
+        A repetition of an answered request gets the same answer and changes nothing. Events without an id get one.
+
+        Raises:
+            SpoolFullError: no room now.
+            IntakeError: the request is refused as a whole. Of what it says, nothing was kept.
+
+        """
+        self.check_room()
+        with self.room.hold(len(body)):
+            digest = await _body_digest(body)
+            name = hashlib.sha256(b"key " + key.encode()).digest()[:16] if key is not None else None
+            checked = await check_body(body, form, digest=(name or b"") + digest, clock=self._clock)
+            if name is None and checked.all_have_ids:
+                name = hashlib.sha256(b"body " + digest).digest()[:16]
+            if not checked.accepted:
+                return self._nothing_to_keep(checked)
+            if name is None:
+                return await self._keep(checked, None, digest)
+            async with self._in_flight.turn(name):
+                return self._answered_before(name, digest) or await self._keep(checked, name, digest)
+
+    async def watch(self) -> None:
+        """Return when the hose was stopped; raise what ended a part of it unasked."""
+        await asyncio.gather(*self._tasks)
+
+    async def stop(self, deadline_seconds: float) -> None:
+        """Cut and close; send for at most this long. What is left goes out at the next start."""
+        committing, sending = self._tasks
+        self._committer.stop()
+        await asyncio.wait([committing])
+        await self._drain(deadline_seconds)
+        sending.cancel()
+        await asyncio.wait([sending])
+        await self._spool.close()
+        self._memory.close()
+        assert self._lock is not None
+        os.close(self._lock)
+        get_logger().info("hose_stopped", hose_id=self.hose_id, unsent_envelopes=self._spool.unsent_count)
+        if not committing.cancelled() and (error := committing.exception()) is not None:
+            raise error
+
+    @property
+    def is_refusing(self) -> bool:
+        """The disk refused the last commit; producers are told 503."""
+        return self._committer.is_refusing
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes in the spool."""
+        return self._spool.size_bytes
+
+    @property
+    def unsent_count(self) -> int:
+        """Envelopes cut and not confirmed by the queue."""
+        return self._spool.unsent_count
+
+    def _check_queue(self) -> None:
+        allowed = self._queue.limits.entry_bytes_max
+        if allowed < max(self.limits.cuts.envelope_bytes, ENTRY_BYTES_MIN):
+            raise SettingsError(
+                "OMNI_ENVELOPE_BYTES",
+                f"{self.limits.cuts.envelope_bytes}, but the queue takes {allowed} bytes",
+                f"Envelopes must fit the queue, and the queue must take at least {ENTRY_BYTES_MIN} bytes.",
+            )
+
+    async def _build(self) -> None:
+        self._memory = RequestMemory(self._directory, clock=self._clock, limits=self.limits.requests)
+        history = await asyncio.to_thread(read_history, self._directory, self._memory.remember)
+        self._spool = Spool(
+            self._directory,
+            history=history,
+            hose_id=self.hose_id,
+            clock=self._clock,
+            limits=SpoolLimits(self.limits.spool_segment_bytes, self.limits.cuts.envelope_bytes),
+            memory=self._memory,
+        )
+        self._sender = Sender(
+            self._queue,
+            shelf=self._spool,
+            clock=self._clock,
+            rng=self._rng,
+            in_flight_max=self.limits.sends_in_flight_max,
+        )
+        batcher = Batcher(self.limits.cuts, now=self._clock.monotonic())
+        self._committer = Committer(
+            hose_id=self.hose_id,
+            spool=self._spool,
+            batcher=batcher,
+            sender=self._sender,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        await self._recover(history)
+        await self._sender.open()
+        self._tasks = [asyncio.create_task(self._committer.run()), asyncio.create_task(self._sender.run())]
+        get_logger().info("hose_started", hose_id=self.hose_id, unsent_envelopes=self._spool.unsent_count)
+
+    async def _recover(self, history: History) -> None:
+        """Resend what was cut, cut what was accepted, close the ids of earlier starts; all durable before it is sent."""
+        for lane in LANES:
+            self._sender.add(lane, [place for place, of_lane in history.unsent.items() if of_lane == lane])
+        orders = [order for hose_id in self._spool.open_ids for order in self._last_orders(history, hose_id)]
+        if history.segments:
+            get_logger().info(
+                "hose_recovered",
+                resent_envelopes=len(history.unsent),
+                cut_envelopes=len(orders),
+                cut_off_bytes=history.cut_off_bytes,
+            )
+        await self._committer.commit_orders(orders)
+
+    def _last_orders(self, history: History, hose_id: str) -> list[Order]:
+        """The last envelopes of an earlier hose_id: what it accepted and did not cut, and its closing ones."""
+        numbers = self._spool.numbers(hose_id)
+        now = self._clock.monotonic()
+        batcher = Batcher(self.limits.cuts, now=now)
+        for (owner, lane), owed in history.owed.items():
+            if owner == hose_id and owed.spans:
+                after = numbers.lane(lane).cut_to
+                batcher.add(lane, owed_lines(self._directory, owed, hose_id=hose_id, lane=lane, after=after), now=now)
+        cuts = batcher.due(now, everything=True)
+        closing = [Cut(lane, closing=True) for lane in LANES if not numbers.lane(lane).closed]
+        return [Order(hose_id, cut) for cut in [*cuts, *closing]]
+
+    async def _drain(self, deadline_seconds: float) -> None:
+        drained = asyncio.create_task(self._sender.drained())
+        deadline = asyncio.create_task(self._clock.sleep(deadline_seconds))
+        await asyncio.wait((drained, deadline, self._tasks[1]), return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        deadline.cancel()
+        await asyncio.gather(drained, deadline, return_exceptions=True)
+
+    def check_room(self) -> None:
+        full = self._spool.size_bytes >= self.limits.spool_bytes_max
+        if full and not self._said_full:
+            get_logger().warning("hose_spool_full", spool_bytes=self._spool.size_bytes)
+        self._said_full = full
+        if full or self._memory.is_full:
+            raise SpoolFullError("the spool of the hose is full", retry_after_seconds=SPOOL_RETRY_SECONDS)
+
+    def _nothing_to_keep(self, checked: CheckedBody) -> Answer:
+        hose_events_rejected.inc(checked.rejections.count)
+        return checked.rejections.answer(0)
+
+    def _answered_before(self, name: bytes, digest: bytes) -> Answer | None:
+        known = self._memory.find(name)
+        if known is None:
+            return None
+        if known.body != digest:
+            raise IntakeError(422, "this Idempotency-Key came before with another body")
+        hose_requests_repeated.inc()
+        return known.answer
+
+    async def _keep(self, checked: CheckedBody, name: bytes | None, digest: bytes) -> Answer:
+        answer = checked.rejections.answer(checked.accepted)
+        request = None
+        if name is not None:
+            request = Answered(name=name, body=digest, answer=answer, at_seconds=int(self._clock.now()))
+        await self._committer.make_durable(checked.lanes, request)
+        hose_events_accepted.inc(checked.accepted)
+        hose_events_rejected.inc(checked.rejections.count)
+        return answer
+
+
+async def _body_digest(body: bytes) -> bytes:
+    if len(body) <= DIGEST_AT_ONCE_BYTES:
+        return hashlib.sha256(body).digest()
+    return await asyncio.to_thread(_sha256, body)
+
+
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

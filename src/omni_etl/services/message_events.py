@@ -1,0 +1,120 @@
+"""Service message_events: every event as it came, in one searchable row.
+
+The child decodes the searchable fields and ships columns; the line itself goes along as one slice of the payload.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omni_etl.envelope import Envelope
+from omni_etl.event import TYPES
+from omni_etl.service import Deadline
+from omni_etl.services.marker_row import marker_columns
+from omni_etl.store import Store, insert_once
+
+TABLE: Final = "message_events"
+MILLISECONDS: Final = 1000
+
+
+class SearchedFields(msgspec.Struct, gc=False):
+    """The fields that the Events API searches by; the names are columns of the table."""
+
+    timestamp: str
+    event_id: str | None = None
+    subaccount_id: str | None = None
+    rcpt_to: str | None = None
+    friendly_from: str | None = None
+    recipient_domain: str | None = None
+    sending_domain: str | None = None
+    subject: str | None = None
+    campaign_id: str | None = None
+    template_id: str | None = None
+    ip_pool: str | None = None
+    sending_ip: str | None = None
+    reason: str | None = None
+    bounce_class: str | None = None
+    mailbox_provider: str | None = None
+    mailbox_provider_region: str | None = None
+    message_id: str | None = None
+    transmission_id: str | None = None
+    ab_test_id: str | None = None
+    ab_test_version: str | None = None
+
+
+_fields: Final = msgspec.json.Decoder(SearchedFields)
+
+
+class MessageEvents:
+    """One row per event, and one that marks the envelope."""
+
+    name: Final = "message_events"
+    types: Final = TYPES
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def open(self) -> None:
+        """Reach the store and its tables."""
+        await self._store.open()
+
+    async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
+        """Store every event of the envelope, once."""
+        await insert_once(
+            self._store, TABLE, envelope, columns=lambda: columns(envelope), check_deadline=deadline.check
+        )
+
+    async def run(self) -> None:
+        """Nothing of its own."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._store.close()
+
+
+def columns(envelope: Envelope) -> Any:
+    """The rows of an envelope, its marker row last; an absent field is null, which the engine turns into its default."""
+    events = _fields.decode_lines(envelope.raw)
+    events.append(SearchedFields(timestamp=str(envelope.header.cut_at_ms // MILLISECONDS)))  # the marker's own time
+    fields = _columns_of(events)
+    fields["timestamp"] = pc.multiply(fields["timestamp"].cast(pa.int64()), MILLISECONDS).cast(
+        pa.timestamp("ms", "UTC")
+    )
+    fields["subaccount_id"] = _number(fields["subaccount_id"])
+    types = [each.type for each in envelope.header.types for _ in range(each.count)]
+    rows = len(events)
+    return pa.table(
+        {
+            **fields,
+            "type": pa.array([*types, None], pa.string()),
+            "raw": _lines(envelope.raw),
+            "envelope_key": pa.repeat(pa.scalar(envelope.key), rows),
+            "line_number": pa.array(np.arange(rows, dtype=np.uint32)),
+            **marker_columns(envelope, rows=rows),
+        }
+    )
+
+
+def _columns_of(events: list[SearchedFields]) -> dict[str, Any]:
+    values = zip(*map(msgspec.structs.astuple, events), strict=True)
+    names = SearchedFields.__struct_fields__
+    return {name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=True)}
+
+
+def _number(text: Any) -> Any:
+    return pc.if_else(pc.equal(text, ""), None, text).cast(pa.uint32())
+
+
+def _lines(raw: bytes) -> Any:
+    """The lines, and an empty one for the marker, as one array over one buffer: no object per line, thrice as fast."""
+    ends = np.flatnonzero(np.frombuffer(raw, np.uint8) == ord("\n"))
+    offsets = np.zeros(len(ends) + 2, np.int32)
+    offsets[1:-1] = ends - np.arange(len(ends))  # each line end taken out moves what follows by one
+    offsets[-1] = offsets[-2]
+    text = raw.replace(b"\n", b"")
+    return pa.Array.from_buffers(pa.binary(), len(ends) + 1, [None, pa.py_buffer(offsets), pa.py_buffer(text)])

@@ -1,0 +1,3 @@
+SELECT count()
+FROM system.databases
+WHERE name = {name:String}

@@ -1,0 +1,4 @@
+-- How many events are stored.
+SELECT count()
+FROM message_events
+WHERE marker_key = ''

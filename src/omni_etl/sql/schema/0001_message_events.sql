@@ -1,0 +1,49 @@
+-- Every event as it came, searchable. One insert is one envelope, one block and one part; the one row whose marker_key
+-- is not '' is the ledger's word on that envelope: its key, checksum and number of events.
+--
+-- marker_key leads the order: events ('') lie sorted by time, markers behind them sorted by key, so both a time range
+-- and one key are found by the primary key. Rows are never told apart by event_id: a producer may repeat one.
+-- Partitions are days of the *cut*, so that one insert never spans two; the time of an event is in the primary key.
+-- The first three settings make an acknowledged insert durable; without them it sits in the page cache.
+CREATE TABLE IF NOT EXISTS message_events
+(
+    marker_key String,
+    checksum String,
+    row_count UInt32,
+
+    cut_day Date,
+    envelope_key String CODEC(ZSTD(1)),
+    line_number UInt32,
+
+    timestamp DateTime64(3, 'UTC'),
+    type LowCardinality(String),
+    event_id String,
+    subaccount_id UInt32,
+    rcpt_to String,
+    friendly_from LowCardinality(String),
+    recipient_domain LowCardinality(String) DEFAULT lower(extract(rcpt_to, '@([^@> ]+)>?$')),
+    sending_domain LowCardinality(String) DEFAULT lower(extract(friendly_from, '@([^@> ]+)>?$')),
+    subject String,
+    campaign_id LowCardinality(String),
+    template_id LowCardinality(String),
+    ip_pool LowCardinality(String),
+    sending_ip LowCardinality(String),
+    reason String,
+    bounce_class LowCardinality(String),
+    mailbox_provider LowCardinality(String),
+    mailbox_provider_region LowCardinality(String),
+    message_id String,
+    transmission_id String,
+    ab_test_id LowCardinality(String),
+    ab_test_version LowCardinality(String),
+    raw String CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+PARTITION BY cut_day
+ORDER BY (marker_key, timestamp, envelope_key, line_number)
+PRIMARY KEY (marker_key, timestamp)
+SETTINGS
+    fsync_after_insert = 1,
+    fsync_part_directory = 1,
+    min_rows_to_fsync_after_merge = 1,
+    non_replicated_deduplication_window = 10000

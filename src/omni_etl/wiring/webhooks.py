@@ -1,0 +1,33 @@
+"""The webhooks service on its outbox."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from omni_etl.backends.database.outbox import DatabaseOutbox
+from omni_etl.backends.database.webhooks import DatabaseWebhooks
+from omni_etl.backends.http import AiohttpPoster
+from omni_etl.clock import SystemClock
+from omni_etl.service import Service
+from omni_etl.services.webhooks import DeliveryLimits, WebhooksService, is_allowed, parse_networks
+from omni_etl.settings import Settings
+from omni_etl.wiring.databases import control_database, outbox_database
+
+
+def build(settings: Settings) -> Service:
+    """Entry point `webhooks`."""
+    clock = SystemClock()
+    return WebhooksService(
+        webhooks=DatabaseWebhooks(control_database(settings, clock), clock),
+        outbox=DatabaseOutbox(outbox_database(settings, clock), clock),
+        poster=AiohttpPoster(
+            is_allowed=partial(is_allowed, networks=parse_networks(settings.webhooks_allow_networks)),
+            timeout_seconds=settings.webhooks_timeout_seconds,
+            connections_max=settings.webhooks_in_flight_max,
+            clock=clock,
+        ),
+        clock=clock,
+        rng=random.SystemRandom(),
+        limits=DeliveryLimits(settings.webhooks_in_flight_max, settings.webhooks_timeout_seconds),
+    )

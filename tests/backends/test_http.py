@@ -1,0 +1,129 @@
+"""backends.http: the guard at the socket, and names that lie."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omni_etl.backends.http import AiohttpPoster
+from omni_etl.clock import ManualClock
+from omni_etl.poster import Answer
+from omni_etl.services.webhooks.guard import is_allowed
+
+LOCALHOST = Path(__file__).with_name("localhost.pem")
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+
+
+class Receiver:
+    """Counts connections, and answers 200 to whoever came that far."""
+
+    connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        self.connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+
+@pytest.fixture
+async def receiver() -> Receiver:
+    """What stands behind the guard."""
+    return Receiver()
+
+
+@pytest.fixture
+async def port(receiver: Receiver) -> AsyncIterator[int]:
+    """It listens on loopback, IPv4."""
+    async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def poster(*networks: Any) -> AiohttpPoster:
+    """A poster under the real guard."""
+    guard = partial(is_allowed, networks=networks)
+    return AiohttpPoster(is_allowed=guard, timeout_seconds=2.0, connections_max=4, clock=ManualClock())
+
+
+async def post(under_test: AiohttpPoster, target: str) -> Answer:
+    """One attempt, with a session of its own."""
+    await under_test.open()
+    try:
+        return await under_test.post(target, b"[]", {})
+    finally:
+        await under_test.close()
+
+
+# Every way in which 127.0.0.1 has been spelled to get past a filter.
+SPELLINGS = [
+    "127.0.0.1", "localhost", "localhost.", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
+    "2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "017700000001", "0", "0.0.0.0", "[::]", "127.0.0.1.",
+    "127。0。0。1", "①②⑦.0.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+async def test_loopback_is_out_of_reach_however_spelled(receiver: Receiver, port: int, host: str) -> None:
+    """No spelling of an inner address gets a connection."""
+    answer = await post(poster(), f"http://{host}:{port}/")
+    assert answer.status is None
+    assert answer.reason.partition(":")[0] in {"refused", "target", "dns", "connection"}
+    assert receiver.connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+async def test_an_allowed_network_is_reached(receiver: Receiver, port: int, host: str) -> None:
+    """What the operator opened is open, by name and by number."""
+    assert await post(poster(*LOOPBACK), f"http://{host}:{port}/") == Answer(200, "200")
+    assert receiver.connections == 1
+
+
+async def test_each_connection_is_judged_anew(receiver: Receiver, port: int) -> None:
+    """A name that changes its mind (DNS rebinding) gains nothing: the guard sees the address of each connection."""
+    verdicts = iter((True, False))
+    judged: list[IPv4Address | IPv6Address] = []
+
+    def guard(address: IPv4Address | IPv6Address) -> bool:
+        judged.append(address)
+        return next(verdicts)
+
+    under_test = AiohttpPoster(is_allowed=guard, timeout_seconds=2.0, connections_max=4, clock=ManualClock())
+    await under_test.open()
+    first = await under_test.post(f"http://127.0.0.1:{port}/", b"[]", {})
+    second = await under_test.post(f"http://127.0.0.1:{port}/", b"[]", {})
+    await under_test.close()
+    assert first.ok
+    assert second == Answer(None, "refused: 127.0.0.1 is not a public address")
+    assert judged == [IPv4Address("127.0.0.1")] * 2
+    assert receiver.connections == 1
+
+
+async def test_proxy_variables_are_not_heeded(monkeypatch: pytest.MonkeyPatch, receiver: Receiver, port: int) -> None:
+    """A proxy would connect where the guard cannot see."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert (await post(poster(*LOOPBACK), f"http://127.0.0.1:{port}/")).ok
+
+
+async def test_a_name_that_does_not_exist(port: int) -> None:
+    """Has its own word."""
+    answer = await post(poster(*LOOPBACK), f"http://nobody.invalid:{port}/")
+    assert answer.status is None
+    assert answer.reason.startswith("dns: ")
+
+
+async def test_a_certificate_is_verified(receiver: Receiver) -> None:
+    """A self-signed one ends the attempt before a byte of the batch is sent."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(LOCALHOST)
+    async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=context) as server:
+        answer = await post(poster(*LOOPBACK), f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert answer.status is None
+    assert answer.reason.startswith("tls: ")
+    assert receiver.connections == 0

@@ -1,0 +1,73 @@
+"""The contract of webhooks: subscriptions are kept as they were said, and secrets stay out of sight."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from omni_etl.backends.database import DatabaseWebhooks, open_database
+from omni_etl.clock import ManualClock
+from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook, Webhooks
+
+FULL = Webhook(
+    id="b",
+    name="Größe",
+    target="https://example.com/hook?x=1",
+    events=frozenset({"delivery", "bounce"}),
+    subaccount_id=0,
+    exception_subaccounts=frozenset({7, 12}),
+    active=False,
+    custom_headers={"X-One": "1"},
+    auth_header="Bearer hush",
+)
+PLAIN = Webhook(id="a", name="plain", target="https://example.com", events=frozenset({"open"}))
+
+
+@pytest.fixture
+async def webhooks(database_url: str, clock: ManualClock) -> AsyncIterator[Webhooks]:
+    """No webhooks yet."""
+    subject = DatabaseWebhooks(open_database(database_url, "control", clock), clock)
+    await subject.open()
+    yield subject
+    await subject.close()
+
+
+async def test_a_webhook_comes_back_as_it_was_put(webhooks: Webhooks, clock: ManualClock) -> None:
+    """Every field, in the order in which they were created."""
+    await webhooks.put(FULL)
+    clock.advance(1)
+    await webhooks.put(PLAIN)
+    assert await webhooks.all() == [FULL, PLAIN]
+
+
+async def test_putting_again_replaces(webhooks: Webhooks, clock: ManualClock) -> None:
+    """All of it, and it keeps its place."""
+    await webhooks.put(FULL)
+    clock.advance(1)
+    await webhooks.put(PLAIN)
+    changed = replace(PLAIN, id=FULL.id, name="new", auth_header=None)
+    await webhooks.put(changed)
+    assert await webhooks.all() == [changed, PLAIN]
+
+
+async def test_deleting_forgets(webhooks: Webhooks) -> None:
+    """False where there was none."""
+    await webhooks.put(PLAIN)
+    assert await webhooks.delete("a")
+    assert not await webhooks.delete("a")
+    assert await webhooks.all() == []
+
+
+def test_the_secret_of_a_webhook_is_not_shown() -> None:
+    """Neither in a log line nor in a traceback."""
+    assert "hush" not in repr(FULL)
+
+
+def test_a_webhook_wants_its_types_and_subaccounts() -> None:
+    """0 is the primary account alone; exceptions win; a paused one wants nothing."""
+    everyone = Webhook(id="w", name="w", target="t", events=frozenset({"open"}), exception_subaccounts=frozenset({7}))
+    assert everyone.subaccount_id == SUBACCOUNTS_ALL
+    assert [everyone.wants("open", each) for each in (0, 5, 7)] == [True, True, False]
+    assert not everyone.wants("click", 0)
+    assert [replace(everyone, subaccount_id=0).wants("open", each) for each in (0, 5)] == [True, False]
+    assert not replace(everyone, active=False).wants("open", 0)

@@ -1,0 +1,71 @@
+"""kill -9 of each role and each engine under load: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.system import (
+    Load,
+    assert_all_landed,
+    customer,
+    is_alive,
+    kill,
+    up,
+    wait_until,
+    watch_everything,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+VICTIMS = ["hose", "run", "api", "store", "tracker", "metrics", "message_events", "suppressions", "webhooks"]
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_killed_process_loses_and_doubles_nothing(victim: str, tmp_path: Path) -> None:
+    """Three times under load; the system mends itself and every figure agrees."""
+    with up(tmp_path) as system, customer() as receiver:
+        watch_everything(system, receiver.target)
+        loads = []
+        for seed in range(3):
+            load = Load(system.places["hose_url"], 6_000, seed=seed).start()
+            loads.append(load)
+            load.begun.wait(30)
+            pid = current_pid(system, victim)
+            kill(pid)
+            wait_until(lambda pid=pid: current_pid(system, victim) != pid, f"{victim} is replaced")  # type: ignore[misc]  # bound now
+            load.join()
+        assert_all_landed(system, receiver, loads)
+
+
+def test_everything_killed_at_once_goes_on_after_a_restart(tmp_path: Path) -> None:
+    """All processes die with kill -9; the next `omni up` shows the same counts and goes on."""
+    with customer() as receiver:
+        with up(tmp_path) as system:
+            watch_everything(system, receiver.target)
+            first = Load(system.places["hose_url"], 6_000, seed=1).start()
+            first.join()
+            system.kill_everything()
+        with up(tmp_path) as system:
+            assert_all_landed(system, receiver, [first])
+            second = Load(system.places["hose_url"], 3_000, seed=2).start()
+            second.join()
+            assert_all_landed(system, receiver, [first, second])
+
+
+def test_nothing_outlives_a_killed_starter(tmp_path: Path) -> None:
+    """kill -9 of `omni up` alone: everything it started ends by itself within two seconds."""
+    with up(tmp_path) as system:
+        pids = system.pids
+        kill(system.process.pid)
+        system.process.wait()
+        wait_until(lambda: not any(map(is_alive, pids.values())), "all processes ended")
+
+
+def current_pid(system: object, victim: str) -> int:
+    """The pid of a role, or of a service's child, as the system says now."""
+    from tests.e2e.system import System  # noqa: PLC0415
+
+    assert isinstance(system, System)
+    return system.pids[victim]
