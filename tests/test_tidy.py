@@ -32,6 +32,7 @@ MIRRORED_ELSEWHERE = {
     "store": "contracts/test_store.py",
     "suppression_list": "contracts/test_suppression_list.py",
     "tracker": "contracts/test_tracker.py",
+    "backends/memory_tracker": "contracts/test_tracker.py",
     "webhook": "contracts/test_webhooks.py",
     # the demo's vocabulary shows in its events
     "demo/account": "demo/test_life.py",

@@ -66,6 +66,7 @@ LINES: Final[dict[str, str]] = {
     "role_stalled": "A role did not end in time and was killed.",
     # api
     "api_started": "The API listens; with its address.",
+    "api_waiting": "The database is away at the API's start; requests are answered 503, and it tries again by itself.",
     "api_failed": "A request met an error of our own; logged whole, answered 500.",
 }
 

@@ -55,9 +55,9 @@ async def tracker(valkey: EmbeddedValkey) -> AsyncIterator[RedisTracker]:
     await opened.close()
 
 
-def over_tcp(port: int, *, user: str = "", scheme: str = "redis") -> str:
-    """An address with credentials that no message may show."""
-    return f"{scheme}://{user}:hunter2@localhost:{port}"
+async def make_guest(engine: "client.Redis", *rules: str) -> None:
+    """A user who may do what the rules say."""
+    await engine.execute_command("ACL", "SETUSER", "guest", *rules)  # type: ignore[no-untyped-call]  # redis-py's
 
 
 @pytest.mark.parametrize("url", ["http://u:hunter2@h", "redis://u:hunter2@h:port", "redis://u:hunter2@h?odd=1", ""])
@@ -85,7 +85,7 @@ async def test_the_policy_is_found_where_config_is_hidden(
 ) -> None:
     """Managed servers forbid CONFIG; INFO says the same."""
     await engine.config_set("maxmemory-policy", policy)
-    await engine.execute_command("ACL", "SETUSER", "guest", "on", ">hunter2", "~*", "+@all", "-config")
+    await make_guest(engine, "on", ">hunter2", "~*", "+@all", "-config")
     tracker = RedisTracker(valkey.url.replace("unix://", "unix://guest:hunter2@"))
     if policy == "noeviction":
         await tracker.open("epoch")
@@ -96,23 +96,23 @@ async def test_the_policy_is_found_where_config_is_hidden(
 
 
 @pytest.mark.parametrize(
-    ("rules", "password"),
+    "rules",
     [
-        (("on", ">other", "~*", "+@all"), "hunter2"),
-        (("on", ">hunter2", "~*", "+@all", "-eval"), "hunter2"),
-        (("on", ">hunter2", "~*", "+@all", "-info", "-config"), "hunter2"),
-        (("off",), "hunter2"),
+        ("on", ">other", "~*", "+@all"),
+        ("on", ">hunter2", "~*", "+@all", "-eval"),
+        ("on", ">hunter2", "~*", "+@all", "-info", "-config"),
+        ("off",),
     ],
 )
 async def test_refused_credentials_stop_the_start(
-    valkey: EmbeddedValkey, engine: "client.Redis", rules: tuple[str, ...], password: str
+    valkey: EmbeddedValkey, engine: "client.Redis", rules: tuple[str, ...]
 ) -> None:
     """A wrong password, a forbidden command, a switched-off user: waiting heals none of them."""
-    await engine.execute_command("ACL", "SETUSER", "guest", *rules)
-    tracker = RedisTracker(valkey.url.replace("unix://", f"unix://guest:{password}@"))
+    await make_guest(engine, *rules)
+    tracker = RedisTracker(valkey.url.replace("unix://", "unix://guest:hunter2@"))
     with pytest.raises(SettingsError, match="OMNI_TRACKER_URL: found credentials that the server refuses") as caught:
         await tracker.open("epoch")
-    assert password not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
     await tracker.close()
 
 
@@ -196,7 +196,7 @@ async def test_a_full_server_is_away(tracker: RedisTracker, engine: "client.Redi
 async def test_a_replica_is_away(tracker: RedisTracker, engine: "client.Redis") -> None:
     """After a failover the old primary refuses writes until we are sent to the new one."""
     await engine.replicaof("127.0.0.1", 1)
-    with pytest.raises(UnavailableError, match="READONLY|read only|MASTERDOWN"):
+    with pytest.raises(UnavailableError, match="read only"):
         await tracker.mark("a", "metrics", "done", OWED)
 
 
@@ -219,7 +219,7 @@ async def test_it_speaks_tls(valkey: EmbeddedValkey) -> None:
     async with await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
         stranger = RedisTracker(f"rediss://localhost:{port}")
-        with pytest.raises(UnavailableError, match="certificate|CERTIFICATE"):
+        with pytest.raises(UnavailableError, match=r"(?i)certificate"):
             await stranger.open("epoch")
         await stranger.close()
         tracker = RedisTracker(f"rediss://localhost:{port}?ssl_ca_certs={LOCALHOST}")

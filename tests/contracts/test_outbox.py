@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.builders import envelope, line
 
 from omni_etl.backends.database import DatabaseOutbox, open_database
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError
 from omni_etl.outbox import Batch, DueBatch, Outbox, OutboxCounts
-from tests.builders import envelope, line
 
 
 @pytest.fixture
@@ -71,6 +71,13 @@ async def test_a_claimed_batch_is_with_nobody_else(outbox: Outbox, clock: Manual
     [second] = await claim(outbox)
     assert second.batch == first.batch
     assert second.claim != first.claim
+
+
+async def test_the_batches_of_paused_webhooks_stay(outbox: Outbox) -> None:
+    """They are in nobody's way, and come as soon as nobody says they are paused."""
+    await outbox.put(numbered(1), [batch(1)])
+    assert await outbox.claim(count_max=100, claim_seconds=30, paused={"v", "w"}) == []
+    assert [each.batch.id for each in await outbox.claim(count_max=100, claim_seconds=30, paused={"v"})] == ["batch-1"]
 
 
 async def test_the_oldest_come_first(outbox: Outbox, clock: ManualClock) -> None:

@@ -10,7 +10,8 @@ from omni_etl.backends.http import AiohttpPoster
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.poster import Answer, Poster
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Start = Callable[[Callable[[Reader, Writer], Awaitable[None]]], Awaitable[str]]
 
 NOW = 784_111_770.0  # seven seconds before RFC 9110's favourite date

@@ -225,12 +225,16 @@ async def test_a_receive_brings_no_more_than_was_asked_for(queue: Queue) -> None
     assert len(await queue.receive("bulk", count_max=100, wait_seconds=0, lease_seconds=30)) == limit
 
 
-async def test_a_waiting_receive_wakes_when_something_is_sent(queue: Queue) -> None:
-    """Without any time passing."""
-    waiting = asyncio.create_task(queue.receive("bulk", count_max=10, wait_seconds=20, lease_seconds=30))
-    await asyncio.sleep(0)
-    await send(queue, 1)
-    assert len(await asyncio.wait_for(waiting, 10)) == 1
+async def test_a_waiting_receive_wakes_when_something_is_sent(queue: Queue, clock: ManualClock) -> None:
+    """Or released; without any time passing."""
+    for wake in (lambda: send(queue, 1), lambda: queue.release(first)):
+        waiting = asyncio.create_task(queue.receive("bulk", count_max=10, wait_seconds=20, lease_seconds=30))
+        while not clock._sleepers:
+            await asyncio.sleep(0)
+        await wake()
+        first = await asyncio.wait_for(waiting, 10)
+        assert len(first) == 1
+        clock._sleepers.clear()
 
 
 async def test_a_waiting_receive_wakes_when_a_lease_lapses(queue: Queue, clock: ManualClock) -> None:

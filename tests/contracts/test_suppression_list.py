@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from tests.builders import envelope, line
 
 from omni_etl.backends.database import DatabaseSuppressionList, open_database
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError
 from omni_etl.suppression_list import Entry, Saying, SuppressionList
-from tests.builders import envelope, line
 
 BOUNCE = Saying(
     subaccount_id=0,

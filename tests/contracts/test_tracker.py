@@ -13,7 +13,7 @@ from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.backends.redis import RedisTracker
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.embedded.valkey import EmbeddedValkey
-from omni_etl.tracker import TOMBSTONE_SECONDS, WORK_SECONDS, Progress, Tracker
+from omni_etl.tracker import TOMBSTONE_SECONDS, WORK_SECONDS, Mark, Progress, Tracker
 
 FOUR = frozenset({"metrics", "message_events", "suppressions", "webhooks"})
 NOTHING = Progress(marks={}, settled=False)
@@ -107,8 +107,8 @@ async def test_a_mark_tells_what_is_missing(subject: Subject) -> None:
     assert await subject.tracker.mark("a", "webhooks", "sided", FOUR) == {"message_events", "suppressions"}
     assert await subject.tracker.mark("a", "suppressions", "dead", FOUR) == {"message_events"}
     assert await subject.tracker.mark("a", "message_events", "done", FOUR) == frozenset()
-    marks = {"metrics": "done", "webhooks": "sided", "suppressions": "dead", "message_events": "done"}
-    assert await subject.tracker.ask(["a"]) == [Progress(marks, settled=False)]  # type: ignore[arg-type]
+    marks: dict[str, Mark] = {"metrics": "done", "webhooks": "sided", "suppressions": "dead", "message_events": "done"}
+    assert await subject.tracker.ask(["a"]) == [Progress(marks, settled=False)]
 
 
 async def test_a_repeated_mark_changes_nothing(subject: Subject) -> None:

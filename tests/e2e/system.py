@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import urllib3
 
 from omni_etl import settings as settings_module
@@ -46,10 +47,20 @@ class System:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Roles by their last known pid, children too."""
-        roles = self.status()["fleet"]["roles"]
-        children = {name: pid for role in roles[:1] for name, pid in role.get("children", {}).items()}
-        return {**self.places["pids"], **children}
+        """Every living process by role or service, as the kernel knows them now; `tracker` is the server itself."""
+        found = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                arguments = process.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if "omni_etl.cli.child" in arguments or "--watch-stdin" in arguments:
+                found[arguments[-2]] = process.pid
+            elif (arguments and arguments[0].endswith("valkey-server")) or "valkey-server" in process.name():
+                found["tracker"] = process.pid
+            elif "omni_etl.embedded.starter" in arguments:
+                found["tracker starter"] = process.pid
+        return found
 
     def api(self, method: str, path: str, **body: Any) -> Any:
         """One call with the key."""
@@ -162,9 +173,7 @@ class Customer:
     def receipts(self) -> dict[str, int]:
         """What came."""
         retries = urllib3.Retry(connect=20, backoff_factor=0.05, backoff_max=0.5)
-        found: dict[str, int] = urllib3.request(
-            "GET", f"http://127.0.0.1:{self.port}/receipts", retries=retries
-        ).json()
+        found: dict[str, int] = urllib3.request("GET", f"http://127.0.0.1:{self.port}/receipts", retries=retries).json()
         return found
 
 
@@ -260,7 +269,7 @@ def wait_until(holds: Callable[[], bool], what: str, otherwise: Callable[[], Any
 
 
 def kill(pid: int) -> None:
-    """kill -9."""
+    """Kill -9."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.system import (
     Load,
+    System,
     assert_all_landed,
     customer,
     is_alive,
@@ -32,9 +32,7 @@ def test_a_killed_process_loses_and_doubles_nothing(victim: str, tmp_path: Path)
             load = Load(system.places["hose_url"], 6_000, seed=seed).start()
             loads.append(load)
             load.begun.wait(30)
-            pid = current_pid(system, victim)
-            kill(pid)
-            wait_until(lambda pid=pid: current_pid(system, victim) != pid, f"{victim} is replaced")  # type: ignore[misc]  # bound now
+            kill_and_await_successor(system, victim)
             load.join()
         assert_all_landed(system, receiver, loads)
 
@@ -55,7 +53,7 @@ def test_everything_killed_at_once_goes_on_after_a_restart(tmp_path: Path) -> No
 
 
 def test_nothing_outlives_a_killed_starter(tmp_path: Path) -> None:
-    """kill -9 of `omni up` alone: everything it started ends by itself within two seconds."""
+    """Kill -9 of `omni up` alone: everything it started ends by itself within two seconds."""
     with up(tmp_path) as system:
         pids = system.pids
         kill(system.process.pid)
@@ -63,9 +61,8 @@ def test_nothing_outlives_a_killed_starter(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_alive, pids.values())), "all processes ended")
 
 
-def current_pid(system: object, victim: str) -> int:
-    """The pid of a role, or of a service's child, as the system says now."""
-    from tests.e2e.system import System  # noqa: PLC0415
-
-    assert isinstance(system, System)
-    return system.pids[victim]
+def kill_and_await_successor(system: System, victim: str) -> None:
+    """Kill -9, and wait until another process does its work."""
+    pid = system.pids[victim]
+    kill(pid)
+    wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")

@@ -126,9 +126,9 @@ async def test_an_envelope_suppresses_once(service: Suppressions, suppression_li
     assert [each.source for each in await suppression_list.check("A@example.com")] == ["Spam Complaint"]
     assert await suppression_list.check("b@example.com") == []
     said = saying(event())
-    await suppression_list.say([
-        Saying(said.subaccount_id, said.recipient, said.type, False, said.said_at_ms + 1, "x", "Manually Added", "")  # noqa: FBT003
-    ])
+    await suppression_list.say(
+        [Saying(said.subaccount_id, said.recipient, said.type, False, said.said_at_ms + 1, "x", "Manually Added", "")]
+    )
     await service.apply(applied, deadline())
     assert await suppression_list.count() == 0
 

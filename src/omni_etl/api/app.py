@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
+from starlette.exceptions import HTTPException
 
 from omni_etl import telemetry
 from omni_etl.api import suppressions, webhooks
 from omni_etl.api.auth import require_key
+from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
 from omni_etl.keys import Keys
 from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
+
+OPEN_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +35,35 @@ class ApiParts:
     webhooks: Webhooks
     suppression_list: SuppressionList
     status: Callable[[], Awaitable[dict[str, Any]]]
+    clock: Clock
+
+    async def open(self) -> None:
+        """Reach the database: SettingsError for what waiting cannot heal, UnavailableError for the rest."""
+        for part in (self.keys, self.webhooks, self.suppression_list):
+            await part.open()
+
+    async def close(self) -> None:
+        """Give back connections."""
+        for part in (self.keys, self.webhooks, self.suppression_list):
+            await part.close()
 
 
 def api_app(parts: ApiParts) -> FastAPI:
-    """The application; opens and closes its parts with itself."""
+    """The application; opens and closes its parts with itself, and answers 503 while they are away."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        for part in (parts.keys, parts.webhooks, parts.suppression_list):
-            await part.open()
+        opening = None
+        try:
+            await parts.open()
+        except UnavailableError as error:
+            telemetry.get_logger().warning("api_waiting", reason=str(error))
+            opening = asyncio.create_task(_open_later(parts))
         yield
-        for part in (parts.keys, parts.webhooks, parts.suppression_list):
-            await part.close()
+        if opening is not None:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        await parts.close()
 
     app = FastAPI(title="omni-etl", version="1", lifespan=lifespan, redirect_slashes=False)
     app.state.parts = parts
@@ -56,6 +78,13 @@ def api_app(parts: ApiParts) -> FastAPI:
     app.add_exception_handler(UnavailableError, _unavailable)
     app.add_exception_handler(Exception, _failed)
     return app
+
+
+async def _open_later(parts: ApiParts) -> None:
+    while True:
+        await parts.clock.sleep(OPEN_PAUSE_SECONDS)
+        with suppress(UnavailableError):
+            return await parts.open()
 
 
 async def _status(request: Request) -> dict[str, Any]:
@@ -80,7 +109,9 @@ def _errors(status: int, message: str) -> JSONResponse:
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException), error
-    return _errors(error.status_code, str(error.detail))
+    answer = _errors(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _unprocessable(_request: Request, error: Exception) -> JSONResponse:

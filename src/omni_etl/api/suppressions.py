@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Request
 
+from omni_etl.event import SUBACCOUNT_ID_MAX
 from omni_etl.suppression_list import Entry, address_key
 
 router = APIRouter()
@@ -15,7 +16,9 @@ router = APIRouter()
 
 @router.get("/suppression-list/{recipient:path}")
 async def read(
-    request: Request, recipient: str, x_msys_subaccount: Annotated[int | None, Header(ge=0)] = None
+    request: Request,
+    recipient: str,
+    x_msys_subaccount: Annotated[int | None, Header(ge=0, le=SUBACCOUNT_ID_MAX)] = None,
 ) -> dict[str, Any]:
     """The entries that hold for this address; 404 where it may be mailed."""
     entries = await request.app.state.parts.suppression_list.check(address_key(recipient), x_msys_subaccount)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Header, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
-from omni_etl.event import TYPES
+from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
+
+HEADERS_BYTES_MAX: Final = 3_000  # names and values together, as at SparkPost
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2, token
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_TARGET: Final = re.compile(r"[\x21-\x7e]+")  # urlsplit drops line ends silently, and the sender would not
 
 router = APIRouter()
 
@@ -39,7 +45,9 @@ class NewWebhook(BaseModel):
 
 @router.post("/webhooks")
 async def create(
-    request: Request, body: NewWebhook, x_msys_subaccount: Annotated[int | None, Header(ge=0)] = None
+    request: Request,
+    body: NewWebhook,
+    x_msys_subaccount: Annotated[int | None, Header(ge=0, le=SUBACCOUNT_ID_MAX)] = None,
 ) -> dict[str, Any]:
     """Keep a webhook; without the subaccount header it hears of the primary account and all subaccounts."""
     webhook = made(body, x_msys_subaccount)
@@ -85,16 +93,30 @@ def made(body: NewWebhook, subaccount_id: int | None) -> Webhook:
         subaccount_id=SUBACCOUNTS_ALL if subaccount_id is None else subaccount_id,
         exception_subaccounts=frozenset(body.exception_subaccounts),
         active=body.active,
-        custom_headers=body.custom_headers,
+        custom_headers=_checked_headers(body.custom_headers),
         auth_header=_auth_header(body),
     )
 
 
 def _checked_target(target: str) -> str:
-    parts = urlsplit(target)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+    try:
+        parts = urlsplit(target)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None
+        is_good = is_good and parts.port != 0 and _TARGET.fullmatch(target) is not None
+    except ValueError:  # a bracket without its other, a port that is none
+        is_good = False
+    if not is_good:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "'target' must be an http or https URL without credentials")
     return target
+
+
+def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"'custom_headers': {name[:64]!r} holds invalid characters")
+    if sum(len(name) + len(value) for name, value in headers.items()) > HEADERS_BYTES_MAX:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"'custom_headers' may hold {HEADERS_BYTES_MAX} bytes")
+    return headers
 
 
 def _checked_events(events: list[str]) -> frozenset[str]:

@@ -12,12 +12,13 @@ from omni_etl import settings, telemetry
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.supervisor.channel import Channel, Unfit
-from omni_etl.supervisor.child import Child
+from omni_etl.supervisor.child import Child, end_with_parent
 from omni_etl.wiring.services import build_service
 
 
 async def serve(name: str, descriptor: int) -> None:
     """Build the service and work for the parent at the other end of `descriptor`."""
+    end_with_parent(descriptor)
     channel = await Channel.over(socket.socket(fileno=descriptor))
     try:
         loaded = settings.load()

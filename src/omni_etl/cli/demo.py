@@ -14,9 +14,6 @@ from rich.console import Console
 from omni_etl import settings
 from omni_etl.cli.process import run_role
 from omni_etl.clock import SystemClock
-from omni_etl.demo.outcome import usage_table
-from omni_etl.demo.run import as_line, demo
-from omni_etl.embedded.up import Up
 from omni_etl.errors import SettingsError
 
 LOOPBACK = "127.0.0.0/8"
@@ -46,6 +43,10 @@ def run(
 
 
 async def _run(loaded: settings.Settings, stop: asyncio.Event, *, count: int, stay: bool, as_json: bool) -> int:
+    from omni_etl.demo.outcome import usage_table
+    from omni_etl.demo.run import as_line, demo
+    from omni_etl.embedded.up import Up
+
     console = Console(quiet=as_json)
     system = Up(loaded, any_ports=True, clock=SystemClock(), rng=random.SystemRandom())
     stopping = asyncio.create_task(stop.wait())

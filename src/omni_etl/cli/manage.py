@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from fastapi import HTTPException
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from omni_etl import settings
-from omni_etl.api.webhooks import NewWebhook, made
-from omni_etl.backends.database.keys import DatabaseKeys
-from omni_etl.backends.database.registry import DatabaseRegistry
-from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.cli.status import Data, loaded
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.event import TYPES
-from omni_etl.queue import queue_names
-from omni_etl.supervisor.redrive import redrive as redrive_envelopes
-from omni_etl.wiring.databases import build_queue, control_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value.")]
 Answer = TypeVar("Answer")
-Kind = TypeVar("Kind", DatabaseKeys, DatabaseRegistry, DatabaseWebhooks)
+Part = Literal["keys", "registry", "webhooks"]
 
 webhooks = typer.Typer(help="Webhooks: who is told of which events.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -57,6 +49,10 @@ def create_webhook(
     data: Data = None,
 ) -> int:
     """Tell a customer's server of events from now on; prints the webhook's id."""
+    from fastapi import HTTPException
+
+    from omni_etl.api.webhooks import NewWebhook, made
+
     wanted = [each.strip() for each in events.split(",") if each.strip()] or sorted(TYPES)
     try:
         webhook = made(NewWebhook(name=name, target=target, events=wanted), subaccount)
@@ -64,7 +60,7 @@ def create_webhook(
         raise SettingsError("omni webhooks create", "a bad argument", str(error.detail)) from None
     except ValidationError as error:
         raise SettingsError("omni webhooks create", "a bad argument", error.errors()[0]["msg"]) from None
-    _with(DatabaseWebhooks, data, lambda kept: kept.put(webhook))
+    _with("webhooks", data, lambda kept: kept.put(webhook))
     print(webhook.id)  # noqa: T201 for scripts
     return 0
 
@@ -81,7 +77,7 @@ def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
             "active": each.active,
             "authorization": "set" if each.auth_header else "not set",
         }
-        for each in _with(DatabaseWebhooks, data, lambda kept: kept.all())
+        for each in _with("webhooks", data, lambda kept: kept.all())
     ]
     return _print("Webhooks", rows, as_json=as_json)
 
@@ -89,13 +85,13 @@ def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
 @webhooks.command("delete")
 def delete_webhook(webhook_id: str, *, data: Data = None) -> int:
     """Forget a webhook; batches that were cut still go out."""
-    return _yes_or_no(_with(DatabaseWebhooks, data, lambda kept: kept.delete(webhook_id)), "no such webhook")
+    return _yes_or_no(_with("webhooks", data, lambda kept: kept.delete(webhook_id)), "no such webhook")
 
 
 @keys.command("create")
 def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, data: Data = None) -> int:
     """Make a key; it is shown this once."""
-    print(_with(DatabaseKeys, data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
+    print(_with("keys", data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
     return 0
 
 
@@ -104,7 +100,7 @@ def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
     """Every key ever made, without its secret."""
     rows = [
         {"id": each.id, "name": each.name, "revoked": each.revoked}
-        for each in _with(DatabaseKeys, data, lambda kept: kept.all())
+        for each in _with("keys", data, lambda kept: kept.all())
     ]
     return _print("API keys", rows, as_json=as_json)
 
@@ -112,7 +108,7 @@ def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
 @keys.command("revoke")
 def revoke_key(key_id: str, *, data: Data = None) -> int:
     """Refuse a key from now on."""
-    return _yes_or_no(_with(DatabaseKeys, data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
+    return _yes_or_no(_with("keys", data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
 
 
 @services.command("list")
@@ -120,7 +116,7 @@ def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
     """The services that envelopes owe, and since when."""
     rows = [
         {"name": each.name, "registered_at_ms": each.registered_at_ms, "retired": each.retired}
-        for each in _with(DatabaseRegistry, data, lambda kept: kept.services())
+        for each in _with("registry", data, lambda kept: kept.services())
     ]
     return _print("Services", rows, as_json=as_json)
 
@@ -128,7 +124,7 @@ def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
 @services.command("retire")
 def retire_service(name: str, *, data: Data = None) -> int:
     """Let nothing owe this service any more: the only way in which an owed service is forgotten."""
-    return _yes_or_no(_with(DatabaseRegistry, data, lambda kept: kept.retire(name)), "no such service")
+    return _yes_or_no(_with("registry", data, lambda kept: kept.retire(name)), "no such service")
 
 
 def redrive(
@@ -138,6 +134,9 @@ def redrive(
     data: Data = None,
 ) -> int:
     """Put dead letters back, when what killed them is mended."""
+    from omni_etl.queue import queue_names
+    from omni_etl.supervisor.redrive import redrive as redrive_envelopes
+    from omni_etl.wiring.databases import build_queue
 
     async def move() -> int:
         queue = build_queue(loaded(data), SystemClock())
@@ -163,12 +162,12 @@ def show_settings(*, data: Data = None, as_json: AsJson = False) -> int:
     return _print("Settings", rows, as_json=as_json)
 
 
-def _with(kind: type[Kind], data: Any, ask: Callable[[Kind], Awaitable[Answer]]) -> Answer:
+def _with(part: Part, data: Any, ask: Callable[[Any], Awaitable[Answer]]) -> Answer:
     """Open one contract on the control database, ask it, close it."""
+    from omni_etl.wiring.databases import build_control
 
     async def run() -> Answer:
-        clock = SystemClock()
-        opened = kind(control_database(loaded(data), clock), clock)
+        opened = build_control(part, loaded(data), SystemClock())
         await opened.open()
         try:
             return await ask(opened)

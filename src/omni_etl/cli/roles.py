@@ -27,14 +27,14 @@ def add_to(app: typer.Typer) -> None:
 
 def hose(*, watch_stdin: WatchStdin = False) -> int:
     """Take events over HTTP, keep them on disk, cut envelopes and send them to the queue."""
-    from omni_etl.cli.hose import serve  # noqa: PLC0415 each role imports only what it runs on
+    from omni_etl.cli.hose import serve
 
     return _role(serve, watch_stdin=watch_stdin)
 
 
 def run(*, watch_stdin: WatchStdin = False) -> int:
     """Receive envelopes and have every service apply them: one parent, a child process per service."""
-    from omni_etl.cli.run import serve  # noqa: PLC0415 each role imports only what it runs on
+    from omni_etl.cli.run import serve
 
     return _role(serve, watch_stdin=watch_stdin)
 
@@ -46,7 +46,7 @@ def api(*, watch_stdin: WatchStdin = False) -> int:
 
 def store(*, watch_stdin: WatchStdin = False) -> int:
     """Host the embedded ClickHouse (chDB) of one data directory behind ClickHouse's HTTP interface."""
-    from omni_etl.cli.store import serve  # noqa: PLC0415 each role imports only what it runs on
+    from omni_etl.cli.store import serve
 
     return _role(serve, watch_stdin=watch_stdin)
 
@@ -57,7 +57,7 @@ def _role(serve: Any, *, watch_stdin: bool) -> int:
 
 
 async def _serve_api(loaded: Settings, stop: asyncio.Event) -> int:
-    from omni_etl.wiring.api import build_api  # noqa: PLC0415 each role imports only what it runs on
+    from omni_etl.wiring.api import build_api
 
     telemetry.get_logger().info("api_started", host=loaded.api_host, port=loaded.api_port)
     await serve_http(build_api(loaded), host=loaded.api_host, port=loaded.api_port, stop=stop)

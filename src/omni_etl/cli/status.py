@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from omni_etl import settings
-from omni_etl.embedded.up import running
-from omni_etl.wiring.status import read_status
 
 Data = Annotated[Path | None, typer.Option(help="Data directory of the `omni up` to look at.")]
 
@@ -27,6 +25,8 @@ def status(
     *, data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
 ) -> int:
     """Show roles, lanes, what each service owes, and circuits. Exit code 1 when something is away."""
+    from omni_etl.wiring.status import read_status
+
     seen = asyncio.run(read_status(loaded(data)))
     if as_json:
         print(json.dumps(seen))  # noqa: T201 for machines
@@ -37,6 +37,8 @@ def status(
 
 def loaded(data: Path | None) -> settings.Settings:
     """The settings of the system on this directory, or of the environment."""
+    from omni_etl.embedded.up import running
+
     return running(settings.load(**({} if data is None else {"data_dir": data})))
 
 

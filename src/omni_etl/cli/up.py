@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -16,8 +16,10 @@ from rich.table import Table
 from omni_etl import settings
 from omni_etl.cli.process import run_role
 from omni_etl.clock import SystemClock
-from omni_etl.embedded.up import Places, Up
 from omni_etl.settings import Settings
+
+if TYPE_CHECKING:
+    from omni_etl.embedded.up import Places
 
 EXAMPLE: Final = (
     '{"type":"bounce","bounce_class":"10","timestamp":"1700000000","event_id":"1","rcpt_to":"someone@example.com"}'
@@ -44,6 +46,8 @@ def up(
 
 
 async def _serve(loaded: Settings, stop: asyncio.Event, *, as_json: bool) -> int:
+    from omni_etl.embedded.up import Up
+
     system = Up(loaded, any_ports=as_json, clock=SystemClock(), rng=random.SystemRandom())
     console = Console(stderr=as_json)
     starting = asyncio.create_task(system.start())

@@ -1,5 +1,7 @@
-"""Committer: the one loop that writes. It takes all that waits (requests, cuts, confirmations) and makes it durable with
-one fsync, and only then answers producers and hands envelopes on.
+"""Committer: the one loop that writes.
+
+It takes all that waits (requests, cuts, confirmations), makes it durable with one fsync, and only then answers
+producers and hands envelopes on.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class Committer:
 
     async def _commit(self, cuts: Sequence[Cut]) -> bool:
         waiting = self._take()
-        accepted = {lane: _merged([each.lanes[lane] for each in waiting]) for lane in LANES}
+        accepted: dict[Lane, Runs] = {lane: _merged([each.lanes[lane] for each in waiting]) for lane in LANES}
         group = Group(
             accepted=accepted,
             requests=tuple(each.request for each in waiting if each.request),

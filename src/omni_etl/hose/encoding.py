@@ -11,6 +11,7 @@ import zstandard
 from omni_etl.errors import IntakeError
 
 STEP_BYTES: Final = 128 * 1024  # of output at once
+GZIP_FEED_BYTES: Final = 64 * 1024
 ZSTD_FEED_BYTES: Final = 256  # of input at once: four bytes of zstd may stand for 128 KiB, so a step is at most 8 MiB
 ZSTD_WINDOW_BYTES_MAX: Final = 8 * 1024 * 1024  # what RFC 9659 lets a sender of HTTP use
 _GZIP_WBITS: Final = 31
@@ -50,28 +51,32 @@ def _joined(steps: Iterator[bytes], raw_bytes_max: int) -> bytes:
 
 def _gunzip(body: bytes) -> Iterator[bytes]:
     """Every member of a gzip file."""
-    while body:
-        decoder = zlib.decompressobj(wbits=_GZIP_WBITS)
-        while not decoder.eof:
-            part = decoder.decompress(body, STEP_BYTES)
-            body = decoder.unconsumed_tail
-            if not part and not body and not decoder.eof:
-                raise zlib.error("it ends too early")
+    decoder = None
+    for start in range(0, len(body), GZIP_FEED_BYTES):
+        fed = body[start : start + GZIP_FEED_BYTES]
+        while fed:
+            decoder = decoder or zlib.decompressobj(wbits=_GZIP_WBITS)
+            yield decoder.decompress(fed, STEP_BYTES)
+            fed, decoder = (decoder.unused_data, None) if decoder.eof else (decoder.unconsumed_tail, decoder)
+    if decoder is not None:
+        while part := decoder.decompress(b"", STEP_BYTES):
             yield part
-        body = decoder.unused_data
+        if not decoder.eof:
+            raise zlib.error("it ends too early")
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
     """Every frame of a zstd file."""
-    while body:
-        decoder = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX).decompressobj()
-        fed = 0
-        while not decoder.eof:
-            if fed >= len(body):
-                raise zstandard.ZstdError("it ends too early")
-            yield decoder.decompress(body[fed : fed + ZSTD_FEED_BYTES])
-            fed += ZSTD_FEED_BYTES
-        body = decoder.unused_data + body[fed:]
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
+    decoder = None
+    for start in range(0, len(body), ZSTD_FEED_BYTES):
+        fed = body[start : start + ZSTD_FEED_BYTES]
+        while fed:
+            decoder = decoder or decompressor.decompressobj()
+            yield decoder.decompress(fed)
+            fed, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
+    if decoder is not None:
+        raise zstandard.ZstdError("it ends too early")
 
 
 _DECODERS: Final[dict[str, Decoder]] = {"gzip": _gunzip, "x-gzip": _gunzip, "zstd": _unzstd}

@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import os
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from omni_etl.clock import Clock
 from omni_etl.envelope import LANES
-from omni_etl.errors import IntakeError, SettingsError, SpoolFullError
+from omni_etl.errors import IntakeError, SettingsError, SpoolFullError, UnavailableError
 from omni_etl.event import LINE_BYTES_MAX
 from omni_etl.hose.answer import Answer
 from omni_etl.hose.batcher import HEADER_BYTES, Batcher, Cut, CutLimits
@@ -24,7 +25,7 @@ from omni_etl.hose.requests import InFlight, RememberLimits, RequestMemory
 from omni_etl.hose.room import Room
 from omni_etl.hose.seal import Order
 from omni_etl.hose.sender import Sender
-from omni_etl.hose.spool import Spool, SpoolLimits, lock
+from omni_etl.hose.spool import Group, Spool, SpoolLimits, lock
 from omni_etl.queue import Queue
 from omni_etl.telemetry import (
     get_logger,
@@ -79,6 +80,8 @@ class EventHose:
 
         """
         self._check_queue()
+        with suppress(UnavailableError):  # away for now: the sender opens it when it is back
+            await self._queue.open(LANES)
         self._lock = lock(self._directory)
         try:
             await self._build()
@@ -112,7 +115,8 @@ class EventHose:
 
     async def watch(self) -> None:
         """Return when the hose was stopped; raise what ended a part of it unasked."""
-        await asyncio.gather(*self._tasks)
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        self._raise_what_ended()
 
     async def stop(self, deadline_seconds: float) -> None:
         """Cut and close; send for at most this long. What is left goes out at the next start."""
@@ -122,13 +126,23 @@ class EventHose:
         await self._drain(deadline_seconds)
         sending.cancel()
         await asyncio.wait([sending])
-        await self._spool.close()
-        self._memory.close()
-        assert self._lock is not None
-        os.close(self._lock)
+        await self._close()
         get_logger().info("hose_stopped", hose_id=self.hose_id, unsent_envelopes=self._spool.unsent_count)
-        if not committing.cancelled() and (error := committing.exception()) is not None:
-            raise error
+        self._raise_what_ended()
+
+    def check_room(self) -> None:
+        """Ask before reading a long body.
+
+        Raises:
+            SpoolFullError: no room now.
+
+        """
+        full = self._spool.size_bytes >= self.limits.spool_bytes_max
+        if full and not self._said_full:
+            get_logger().warning("hose_spool_full", spool_bytes=self._spool.size_bytes)
+        self._said_full = full
+        if full or self._memory.is_full:
+            raise SpoolFullError("the spool of the hose is full", retry_after_seconds=SPOOL_RETRY_SECONDS)
 
     @property
     def is_refusing(self) -> bool:
@@ -182,7 +196,6 @@ class EventHose:
             rng=self._rng,
         )
         await self._recover(history)
-        await self._sender.open()
         self._tasks = [asyncio.create_task(self._committer.run()), asyncio.create_task(self._sender.run())]
         get_logger().info("hose_started", hose_id=self.hose_id, unsent_envelopes=self._spool.unsent_count)
 
@@ -221,13 +234,20 @@ class EventHose:
         deadline.cancel()
         await asyncio.gather(drained, deadline, return_exceptions=True)
 
-    def check_room(self) -> None:
-        full = self._spool.size_bytes >= self.limits.spool_bytes_max
-        if full and not self._said_full:
-            get_logger().warning("hose_spool_full", spool_bytes=self._spool.size_bytes)
-        self._said_full = full
-        if full or self._memory.is_full:
-            raise SpoolFullError("the spool of the hose is full", retry_after_seconds=SPOOL_RETRY_SECONDS)
+    def _raise_what_ended(self) -> None:
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def _close(self) -> None:
+        try:
+            await self._spool.commit(Group())  # what the queue confirmed last
+            await self._spool.close()
+        except OSError as error:  # nothing is lost by it: a few envelopes are sent again under their old keys
+            get_logger().error("hose_spool_failed", reason=str(error))
+        self._memory.close()
+        assert self._lock is not None
+        os.close(self._lock)
 
     def _nothing_to_keep(self, checked: CheckedBody) -> Answer:
         hose_events_rejected.inc(checked.rejections.count)

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from omni_etl.backoff import Backoff
@@ -83,18 +83,6 @@ class Sender:
             self._idle.clear()
             self._alarm.ring()
 
-    async def open(self) -> None:
-        """Try to reach the queue; if it is away, `run` goes on trying.
-
-        Raises:
-            SettingsError: what waiting cannot heal.
-
-        """
-        try:
-            await self._reach()
-        except UnavailableError as error:
-            self._queue_is_away(str(error))
-
     async def run(self) -> None:
         """Send until cancelled; calls under way are cancelled too, and their envelopes stay in the spool."""
         try:
@@ -159,7 +147,9 @@ class Sender:
 
     async def _send(self, batch: _Batch) -> None:
         try:
-            await self._reach()
+            if not self._is_open:
+                await self._queue.open(LANES)
+                self._is_open = True
             failures = await self._queue.send(batch.lane, batch.envelopes)
         except UnavailableError as error:
             self._queue_is_away(str(error))
@@ -172,11 +162,6 @@ class Sender:
         self._shelf.confirm(confirmed)
         hose_envelopes_sent.inc(len(confirmed))
         self.on_confirmed()
-
-    async def _reach(self) -> None:
-        if not self._is_open:
-            await self._queue.open(LANES)
-            self._is_open = True
 
     def _refused(self, batch: _Batch, position: int, reason: str) -> None:
         """It goes again alone, later and later, and holds up nobody else."""

@@ -87,6 +87,11 @@ class Spool:
         self._writer.ended.update(history.ended)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
+    @property
+    def open_ids(self) -> list[str]:
+        """Earlier hose_ids that are not closed yet."""
+        return [hose_id for hose_id in self._hoses if hose_id != self._hose_id]
+
     def numbers(self, hose_id: str) -> HoseNumbers:
         """How far an open hose_id has come."""
         return self._hoses[hose_id]

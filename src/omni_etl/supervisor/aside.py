@@ -33,7 +33,7 @@ class Setting:
 
 
 class Aside:
-    """Sets aside one envelope after another; what the queue does not take is tried again until the lease lapses."""
+    """What the queue does not take is tried again until the lease lapses, and holds up no other. Leases bound how many try."""
 
     def __init__(
         self,
@@ -59,10 +59,13 @@ class Aside:
 
     async def run(self) -> None:
         """Set aside for ever; cancelled at stop, when what is left simply lapses."""
-        while True:
-            setting = await self._waiting.get()
-            if await self._send(setting):
-                self._on_aside(setting)
+        async with asyncio.TaskGroup() as sending:
+            while True:
+                sending.create_task(self._set_aside(await self._waiting.get()))
+
+    async def _set_aside(self, setting: Setting) -> None:
+        if await self._send(setting):
+            self._on_aside(setting)
 
     async def _send(self, setting: Setting) -> bool:
         held = setting.held

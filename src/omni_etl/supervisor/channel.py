@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
@@ -79,14 +80,17 @@ class Channel:
 
     async def send(self, message: Message) -> None:
         """Write one message; waits while the other side is slow."""
+        self.post(message)
+        with suppress(ConnectionError, RuntimeError):
+            await self._writer.drain()
+
+    def post(self, message: Message) -> None:
+        """Write one message and wait for nobody: for the small and rare ones that a stuck other side must not hold up."""
         frame = _encoder.encode(message)
         assert len(frame) <= FRAME_BYTES_MAX, len(frame)
-        try:
+        with suppress(ConnectionError, RuntimeError):
             self._writer.write(_LENGTH.pack(len(frame)))
             self._writer.write(frame)
-            await self._writer.drain()
-        except (ConnectionError, RuntimeError):
-            return
 
     async def receive(self) -> Message | None:
         """The next message, or None when the other side is gone."""

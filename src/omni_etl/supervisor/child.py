@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 import threading
 from typing import Final
 
@@ -52,8 +53,6 @@ class Child:
                 task.add_done_callback(applying.discard)
             elif isinstance(message, Ping):
                 await self._channel.send(Pong())
-        if message is None:
-            _end_soon()
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, *applying, return_exceptions=True)
@@ -92,6 +91,11 @@ class Child:
             except SettingsError as error:
                 await self._channel.send(Unfit(error.setting, error.found, error.fix))
                 return
+            except Exception as error:  # noqa: BLE001 the process meets its loop: logged whole, and opened again
+                tries += 1
+                self._why_closed = f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
+                self._log.exception("service_failed")
+                await self._clock.sleep(self._backoff.wait_seconds(tries, self._rng))
             else:
                 self._opened.set()
                 self._log.info("service_started", pid=os.getpid())
@@ -112,11 +116,18 @@ class Child:
                 return
 
 
-def _end_soon() -> None:
-    """The parent is gone: whatever hangs, this process ends in time."""
-    watchdog = threading.Timer(ORPHAN_SECONDS_MAX, os._exit, args=(1,))
-    watchdog.daemon = True
-    watchdog.start()
+def end_with_parent(descriptor: int) -> None:
+    """Watch the parent's end of the pipe from a thread: once it hangs up, this process ends in time, whatever hangs."""
+    # A copy, because the loop closes its own; the kernel tells of the hang-up without a byte being read.
+    threading.Thread(target=_watch, args=(os.dup(descriptor),), name="parent", daemon=True).start()
+
+
+def _watch(descriptor: int) -> None:
+    hangup = select.poll()
+    hangup.register(descriptor, 0)  # POLLHUP comes unasked
+    hangup.poll()
+    threading.Event().wait(ORPHAN_SECONDS_MAX)
+    os._exit(1)
 
 
 def _outcome(error: OmniError) -> Outcome:

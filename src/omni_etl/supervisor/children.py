@@ -84,6 +84,7 @@ class Children:
                 return
             code = self._processes[service].returncode
             if not was_ready:
+                telemetry.get_logger().error("child_unready", service=service, code=code)
                 raise ChildUnreadyError(f"the child of {service} ended with code {code} before it was ready")
             lived = self._clock.monotonic() - started_at
             deaths = 1 if lived > LIVED_SECONDS else deaths + 1
@@ -99,22 +100,25 @@ class Children:
             await channel.send(work)
 
     async def ping(self) -> None:
-        """Ask every child for ever whether its loop turns; one that is silent for a minute is killed and replaced."""
+        """Ask every child for ever whether its loop turns; one that is silent for a minute is killed.
+
+        Then it is replaced, or, where it never became ready, stops the parent.
+        """
         while True:
             await self._clock.sleep(PING_SECONDS)
             now = self._clock.monotonic()
-            for service, channel in list(self._channels.items()):
-                if now - self._heard_at[service] > SILENT_SECONDS_MAX:
+            for service, process in self._processes.items():
+                if process.returncode is None and now - self._heard_at[service] > SILENT_SECONDS_MAX:
                     with suppress(ProcessLookupError):
-                        self._processes[service].kill()
-                else:
-                    await channel.send(Ping())
+                        process.kill()
+            for channel in self._channels.values():
+                channel.post(Ping())
 
     async def stop(self, seconds_max: float) -> None:
         """Ask all to finish; kill who does not."""
         self._stopping = True
-        for channel in list(self._channels.values()):
-            await channel.send(Stop())
+        for channel in self._channels.values():
+            channel.post(Stop())
         alive = [process for process in self._processes.values() if process.returncode is None]
         waits = [asyncio.create_task(process.wait()) for process in alive]
         if waits:
@@ -141,6 +145,7 @@ class Children:
                 start_new_session=True,  # a terminal's Ctrl-C goes to the parent, which stops its children in order
             )
         self._processes[service] = process
+        self._heard_at[service] = self._clock.monotonic()
         channel = await Channel.over(ours)
         was_ready = False
         try:
@@ -151,6 +156,8 @@ class Children:
                     self._channels[service] = channel
                     telemetry.get_logger().info("child_started", service=service, pid=process.pid)
                     self._events.child_ready(service, frozenset(message.types))
+                    if self._stopping:
+                        channel.post(Stop())
                 elif isinstance(message, Result):
                     self._events.child_answered(service, message)
                 elif isinstance(message, Unfit):

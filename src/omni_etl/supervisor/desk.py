@@ -1,14 +1,15 @@
 """Desk: what one service has to do, and in which order; pure but for the clock it is told.
 
-Express envelopes have a slot of their own and so has everything else; while the siding holds anything, at least half of
-the other slots go to it, so that an old backlog shrinks under any load.
+Express envelopes have a slot of their own and so has everything else. While the siding holds anything, at least half of
+the other slots go to it, so that an old backlog shrinks under any load; siding and lane take turns, so that the lane,
+and with it every other service, does not wait for the backlog either.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from omni_etl.supervisor.circuit import Circuit, DeadShare
 from omni_etl.supervisor.held import Held
@@ -31,6 +32,7 @@ class Desk:
     waiting: dict[Kind, deque[Held]] = field(default_factory=lambda: {kind: deque() for kind in KINDS})
     delayed: list[tuple[float, Held]] = field(default_factory=list)
     in_flight: dict[int, Held] = field(default_factory=dict)
+    turn: Kind = "siding"  # or bulk: whose turn it is at the slots that they share
 
     def offer(self, held: Held, *, first: bool = False) -> None:
         """Put an envelope in line; `first` for one that comes back."""
@@ -54,16 +56,20 @@ class Desk:
     def take(self, now: float) -> Held | None:
         """The envelope to hand out now, or None."""
         self._wake_delayed(now)
-        if not self.ready or not self.circuit.may_try(now):
+        if not self.ready or not self.circuit.may_try(now) or len(self.in_flight) >= self.slots:
             return None
+        # A suspect works alone, so that a death says who did it, and first, so that it waits for no gap in the traffic.
         if any(self.service in held.suspects for held in self.in_flight.values()):
-            return None  # a suspect works alone, so that a death says who did it
-        for kind in KINDS:
-            line = self.waiting[kind]
-            if line and self._has_slot(kind):
-                if self.service in line[0].suspects and self.in_flight:
-                    continue
-                return line.popleft()
+            return None
+        for line in self.waiting.values():
+            if line and self.service in line[0].suspects:
+                return None if self.in_flight else line.popleft()
+        kinds: tuple[Kind, ...] = KINDS if self.turn == "siding" else ("express", "bulk", "siding")
+        for kind in kinds:
+            if self.waiting[kind] and self._has_slot(kind):
+                if kind != "express":
+                    self.turn = "bulk" if kind == "siding" else "siding"
+                return self.waiting[kind].popleft()
         return None
 
     def unseat(self) -> list[Held]:
@@ -90,14 +96,24 @@ class Desk:
         """Envelopes in line."""
         return sum(len(line) for line in self.waiting.values()) + len(self.delayed)
 
+    def state(self) -> dict[str, Any]:
+        """What `omni status` shows of it."""
+        return {
+            "circuit": "open" if self.circuit.is_open else "closed",
+            "reason": self.circuit.reason,
+            "ready": self.ready,
+            "waiting": self.backlog(),
+            "in_flight": len(self.in_flight),
+        }
+
     def _has_slot(self, kind: Kind) -> bool:
         kinds = [kind_of(held) for held in self.in_flight.values()]
         if kind == "express":
             return kinds.count("express") < self.slots - 1
-        others = len(kinds) - kinds.count("express")
-        if kind == "bulk" and self.waiting["siding"]:
-            return others < self.slots - 1 and kinds.count("bulk") < (self.slots - 1) // 2
-        return others < self.slots - 1
+        others, others_max = len(kinds) - kinds.count("express"), self.slots - 1
+        if kind == "bulk" and self.waiting["siding"] and kinds.count("bulk") >= max(1, others_max // 2):
+            return False
+        return others < others_max
 
     def _wake_delayed(self, now: float) -> None:
         due = [held for at, held in self.delayed if at <= now]

@@ -114,7 +114,7 @@ class Supervisor:
             return 0  # every engine is away: untouched envelopes cost nothing
         lanes = [held for held in self._held if held.only is None]
         mine = sum(1 for held in lanes if held.header.lane == source.queue_name)
-        return min(self._limits.leases_max - len(lanes), self._limits.leases_max * 3 // 4 - mine)
+        return min(self._limits.leases_max - len(lanes), max(1, self._limits.leases_max * 3 // 4) - mine)
 
     def take(self, held: Held) -> None:
         """A lease is ours: put it in line at every service it owes, or settle it at once."""
@@ -174,11 +174,14 @@ class Supervisor:
         self._pump(desk)
 
     def _hear_engine(self, desk: Desk, result: Result) -> None:
-        """Any answer but "unavailable" says that the engine is there."""
-        if result.outcome == "unavailable":
+        """Only a ledger that was read says that the engine is there; while it counts as away, nothing else does."""
+        if result.outcome in ("done", "conflict"):
+            if desk.circuit.succeeded():
+                self._circuit_changed(desk)
+        elif result.outcome == "unavailable":
             self._engine_failed(desk, result.reason)
-        elif desk.circuit.succeeded():
-            self._circuit_changed(desk)
+        elif desk.circuit.is_open:
+            self._engine_failed(desk, desk.circuit.reason)
 
     def _engine_failed(self, desk: Desk, reason: str) -> None:
         if desk.circuit.failed(self._clock.monotonic(), reason):
@@ -218,7 +221,7 @@ class Supervisor:
 
     def _pump(self, desk: Desk) -> None:
         """Hand out as much as the child may hold."""
-        while (held := desk.take(self._clock.monotonic())) is not None:
+        while self._receiving and (held := desk.take(self._clock.monotonic())) is not None:
             if held not in self._held:
                 continue
             self._work_id += 1
@@ -288,16 +291,4 @@ class Supervisor:
 
     def state(self) -> dict[str, Any]:
         """What `omni status` shows of this parent."""
-        return {
-            "leases": len(self._held),
-            "services": {
-                name: {
-                    "circuit": "open" if desk.circuit.is_open else "closed",
-                    "reason": desk.circuit.reason,
-                    "ready": desk.ready,
-                    "waiting": desk.backlog(),
-                    "in_flight": len(desk.in_flight),
-                }
-                for name, desk in self.desks.items()
-            },
-        }
+        return {"leases": len(self._held), "services": {name: desk.state() for name, desk in self.desks.items()}}

@@ -23,5 +23,6 @@ def build_api(settings: Settings) -> FastAPI:
         webhooks=DatabaseWebhooks(control, clock),
         suppression_list=DatabaseSuppressionList(control, clock),
         status=lambda: read_status(settings),
+        clock=clock,
     )
     return api_app(parts)

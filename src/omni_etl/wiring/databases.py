@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from omni_etl.backends.database.engine import Database, open_database
+from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.queue import DatabaseQueue
+from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import Clock
 from omni_etl.errors import SettingsError
 from omni_etl.queue import Queue
@@ -31,6 +36,14 @@ def build_queue(settings: Settings, clock: Clock) -> Queue:
     if not url.startswith("sqlite:"):
         raise SettingsError("OMNI_QUEUE_URL", f"the scheme {url.partition(':')[0]!r}", "Use sqlite:///PATH.")
     return DatabaseQueue(open_database(url, "queue", clock), clock)
+
+
+def build_control(
+    part: Literal["keys", "registry", "webhooks"], settings: Settings, clock: Clock
+) -> DatabaseKeys | DatabaseRegistry | DatabaseWebhooks:
+    """One contract on the control database, by its name."""
+    kinds = {"keys": DatabaseKeys, "registry": DatabaseRegistry, "webhooks": DatabaseWebhooks}
+    return kinds[part](control_database(settings, clock), clock)
 
 
 def _database_url(settings: Settings) -> str:

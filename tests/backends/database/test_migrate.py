@@ -1,16 +1,18 @@
 """Migrations: once, whole, safe in two processes at once, and never backwards."""
 
+import fcntl
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
+from tests.backends.database.conftest import Start
 
 from omni_etl.backends.database import migrate, sqlite
 from omni_etl.errors import SettingsError
-from tests.backends.database.conftest import Start
 
 PARTS: list[migrate.Part] = ["control", "outbox", "queue"]
 
@@ -36,7 +38,7 @@ def test_two_processes_may_start_at_once(tmp_path: Path, start: Start) -> None:
     """Both find the schema whole, one of them made it; ten times, since it is a race."""
     paths = [tmp_path / str(attempt) / "queue.sqlite" for attempt in range(10)]
     processes = [start(RACER.format(paths=[str(path) for path in paths])) for _ in range(2)]
-    for path in paths:
+    for _ in paths:
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
@@ -56,6 +58,25 @@ for path in {paths}:
     input()
     sqlite.migrate_file(pathlib.Path(path), "queue")
 """
+
+
+def test_one_at_a_time_migrates(tmp_path: Path) -> None:
+    """The second waits for the first's flock, which a dead process cannot keep."""
+    path = tmp_path / "queue.sqlite"
+    migrated = threading.Event()
+
+    def run() -> None:
+        sqlite.migrate_file(path, "queue")
+        migrated.set()
+
+    with (tmp_path / "queue.sqlite.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert not migrated.wait(0.2)
+        assert not path.exists()
+    thread.join(10)
+    assert migrated.is_set()
 
 
 @pytest.mark.parametrize(("part", "setting"), [("control", "OMNI_DATABASE_URL"), ("queue", "OMNI_QUEUE_URL")])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from tests.backends.database.conftest import Start
+from tests.builders import envelope, line
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.outbox import GIVEN_UP_KEPT_MS, DatabaseOutbox
 from omni_etl.clock import ManualClock
 from omni_etl.outbox import Batch, OutboxCounts
-from tests.backends.database.conftest import Start
-from tests.builders import envelope, line
 
 
 def batch(name: str, body: bytes = b"[]") -> Batch:
@@ -40,7 +40,7 @@ async def test_a_put_that_fails_leaves_no_note(outbox_part: Database, clock: Man
 
 
 async def test_ledger_batches_and_counters_agree_after_a_kill(tmp_path: Path, start: Start) -> None:
-    """kill -9 in the middle of puts: every envelope is in all three of them or in none."""
+    """Kill -9 in the middle of puts: every envelope is in all three of them or in none."""
     process = start(PUTTER.format(directory=tmp_path))
     assert process.stdout is not None
     confirmed = [process.stdout.readline() for _ in range(10)]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import text
+from tests.backends.database.conftest import Start
 
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.queue import EXPIRED_ROWS_MAX, DatabaseQueue
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.envelope import SealedEnvelope
 from omni_etl.queue import LANE_RETENTION_SECONDS, batches
-from tests.backends.database.conftest import Start
 
 
 def sealed(number: int, size_bytes: int = 1_000) -> SealedEnvelope:
@@ -47,7 +47,7 @@ async def test_two_claimers_never_hold_the_same_envelope(tmp_path: Path, clock: 
 
 
 async def test_what_was_confirmed_outlives_a_kill(tmp_path: Path, start: Start) -> None:
-    """kill -9 in the middle of sends: every confirmed envelope is there, whole and once, and no batch is there in part."""
+    """Kill -9 in the middle of sends: every confirmed envelope is there, whole and once, and no batch is there in part."""
     process = start(SENDER.format(path=tmp_path / "queue.sqlite"))
     assert process.stdout is not None
     first = [process.stdout.readline() for _ in range(10)]

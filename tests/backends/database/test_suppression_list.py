@@ -3,19 +3,19 @@
 from dataclasses import replace
 
 from sqlalchemy import text
+from tests.builders import envelope, line
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.ledger import KEPT_MS
 from omni_etl.backends.database.suppression_list import TOMBSTONES_KEPT_MS, DatabaseSuppressionList
 from omni_etl.clock import ManualClock
 from omni_etl.suppression_list import Saying
-from tests.builders import envelope, line
 
 
 def saying(clock: ManualClock) -> Saying:
     """A bounce, now."""
     said_at_ms = int(clock.now() * 1000)
-    return Saying(0, "ann@example.com", "transactional", True, said_at_ms, "id", "Bounce Rule", "550")  # noqa: FBT003 a row
+    return Saying(0, "ann@example.com", "transactional", True, said_at_ms, "id", "Bounce Rule", "550")
 
 
 async def rows(database: Database, table: str) -> int:

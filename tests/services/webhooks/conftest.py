@@ -1,0 +1,40 @@
+"""The real database on SQLite, time by hand, and a customer's server."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.services.webhooks.fakes import CustomerPoster, StumblingOutbox
+
+from omni_etl.backends.database import DatabaseWebhooks, open_database
+from omni_etl.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time by hand."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path, clock: ManualClock) -> AsyncIterator[StumblingOutbox]:
+    """An empty, open outbox."""
+    opened = StumblingOutbox(open_database(f"sqlite:///{tmp_path}", "outbox", clock), clock)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def webhooks(tmp_path: Path, clock: ManualClock) -> AsyncIterator[DatabaseWebhooks]:
+    """An empty, open table of webhooks."""
+    opened = DatabaseWebhooks(open_database(f"sqlite:///{tmp_path}", "control", clock), clock)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def customer() -> CustomerPoster:
+    """A customer's server that takes everything."""
+    return CustomerPoster()
