@@ -1,7 +1,38 @@
-"""What every test shares: how hypothesis behaves."""
+"""What every test shares: how hypothesis behaves, and one store host, because its start takes a second."""
 
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+
+import pytest
 from hypothesis import settings
+
+from omni_etl.backends.clickhouse import ClickHouseStore
+from tests.store_process import StoreProcess, store_process
 
 # A slow machine is no fault of the code, so examples have no deadline; a found example is printed, to be kept as a test.
 settings.register_profile("omni", deadline=None, print_blob=True)
 settings.load_profile("omni")
+
+_databases = count(1)
+
+
+@pytest.fixture(scope="session")
+def store_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    """The host that tests share; whoever stops or kills one starts its own."""
+    with store_process(tmp_path_factory.mktemp("store")) as process:
+        yield process
+
+
+@pytest.fixture
+def store_url(store_host: StoreProcess) -> str:
+    """An empty database on the shared host."""
+    return store_host.url(f"test_{next(_databases)}")
+
+
+@pytest.fixture
+async def clickhouse(store_url: str) -> AsyncIterator[ClickHouseStore]:
+    """An open, empty store on the shared host."""
+    store = ClickHouseStore(store_url, timeout_seconds=30)
+    await store.open()
+    yield store
+    await store.close()

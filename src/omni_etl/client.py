@@ -52,11 +52,17 @@ class Hose:
     """Sends events to `omni hose`. May be shared by threads; usable as a context manager.
 
     What `send` reports as accepted is on the hose's disk and will arrive, once.
+
+    Raises:
+        SendError: `url` is no address.
+
     """
 
     def __init__(
         self, url: str, *, timeout_seconds: float = 30.0, connections: int = 4, tries_max: int = TRIES_MAX
     ) -> None:
+        if not re.match(r"https?://[^/]", url):
+            raise SendError(f"{url!r} is no address of a hose; it looks like http://127.0.0.1:8125")
         self._url = url.rstrip("/") + "/v1/events"
         self._tries_max = tries_max
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=10.0)
@@ -92,6 +98,8 @@ class Hose:
             SendError: given up; whether the events were accepted is not known.
 
         """
+        if not any(map(bytes.strip, lines)):
+            return SendReport(0, (), 0)
         body = zstandard.ZstdCompressor(level=1).compress(b"\n".join(lines))
         headers = {
             "Content-Type": "application/x-ndjson",

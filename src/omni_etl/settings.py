@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         description="Services this parent runs, by the names of their entry points, comma separated.",
     )
     lease_seconds: int = Field(
-        120, ge=10, le=43_200, description="Seconds for which the parent takes an envelope; renewed at a third."
+        30, ge=10, le=43_200, description="Seconds for which the parent takes an envelope; renewed at a third."
     )
     leases_max: int = Field(64, ge=1, description="Envelopes the parent holds at the same time.")
     child_slots: int = Field(

@@ -171,6 +171,23 @@ async def test_a_stalled_server_is_away_and_answers_no_old_question(tmp_path: Pa
     await tracker.close()
 
 
+async def test_a_dripping_server_is_away() -> None:
+    """The limit is on the whole call and not on the pause between two bytes."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"$100000\r\n")
+        while not reader.at_eof():
+            writer.write(b"x")
+            await SystemClock().sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        tracker = RedisTracker(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", call_seconds_max=0.2)
+        with pytest.raises(UnavailableError, match=r"no answer in 0\.2 s"):
+            await tracker.open("epoch")
+        await tracker.close()
+
+
 async def test_a_cancelled_call_leaves_no_answer_behind(tracker: RedisTracker) -> None:
     """A caller that gives up in the middle does not shift the answers of those after it."""
     for number in range(50):

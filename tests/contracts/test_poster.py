@@ -241,6 +241,13 @@ async def test_an_address_that_cannot_be_is_a_failed_attempt(poster: Poster, tar
     assert "hunter2" not in answer.reason
 
 
+async def test_no_user_name_is_sent(poster: Poster, start: Start) -> None:
+    """Credentials in an address would be shown wherever the address is; the webhook's own secret is the way."""
+    target = await start(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    answer = await poster.post(target.replace("://", "://user:hunter2@"), b"[]", {})
+    assert answer == Answer(None, "target: the target holds a user name")
+
+
 async def test_a_header_that_breaks_the_request_is_a_failed_attempt(poster: Poster, start: Start) -> None:
     """A line end in a custom header starts no second header."""
     answer = await poster.post(await start(hang), b"[]", {"X-One": "a\r\nX-Two: b"})

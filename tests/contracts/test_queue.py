@@ -226,15 +226,27 @@ async def test_a_receive_brings_no_more_than_was_asked_for(queue: Queue) -> None
 
 
 async def test_a_waiting_receive_wakes_when_something_is_sent(queue: Queue, clock: ManualClock) -> None:
-    """Or released; without any time passing."""
-    for wake in (lambda: send(queue, 1), lambda: queue.release(first)):
-        waiting = asyncio.create_task(queue.receive("bulk", count_max=10, wait_seconds=20, lease_seconds=30))
-        while not clock._sleepers:
-            await asyncio.sleep(0)
-        await wake()
-        first = await asyncio.wait_for(waiting, 10)
-        assert len(first) == 1
-        clock._sleepers.clear()
+    """Without any time passing."""
+    waiting = await start_waiting(queue, clock)
+    await send(queue, 1)
+    assert len(await asyncio.wait_for(waiting, 10)) == 1
+
+
+async def test_a_waiting_receive_wakes_when_something_is_released(queue: Queue, clock: ManualClock) -> None:
+    """What one parent gives back another gets at once."""
+    await send(queue, 1)
+    leases = await receive(queue)
+    waiting = await start_waiting(queue, clock)
+    await queue.release(leases)
+    assert len(await asyncio.wait_for(waiting, 10)) == 1
+
+
+async def start_waiting(queue: Queue, clock: ManualClock) -> asyncio.Task[list[Lease]]:
+    """A receiver that has looked, found nothing and sleeps."""
+    waiting = asyncio.create_task(queue.receive("bulk", count_max=10, wait_seconds=20, lease_seconds=30))
+    while not clock._sleepers:
+        await asyncio.sleep(0)
+    return waiting
 
 
 async def test_a_waiting_receive_wakes_when_a_lease_lapses(queue: Queue, clock: ManualClock) -> None:

@@ -36,6 +36,10 @@ from omni_etl.wiring.totals import StoreTotals, read_totals
 SETTLE_SECONDS_MAX = 90.0
 READY_SECONDS_MAX = 60.0
 NOW = 1_790_000_000.0
+ENVIRONMENT = {
+    "OMNI_WEBHOOKS_ALLOW_NETWORKS": "127.0.0.0/8",  # customers live on loopback here
+    "OMNI_LEASE_SECONDS": "10",  # what a killed parent held comes back soon
+}
 
 
 @dataclass
@@ -141,7 +145,7 @@ def up(directory: Path, **environment: str) -> Iterator[System]:
         [sys.executable, "-m", "omni_etl", "up", "--json", "--data", str(directory)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMNI_WEBHOOKS_ALLOW_NETWORKS": "127.0.0.0/8", **environment},
+        env={**os.environ, **ENVIRONMENT, **environment},
     )
     assert process.stdout is not None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -31,6 +32,7 @@ class FakeQueue:
         self.calls: list[int] = []
         self.away = False
         self.fault: Fault | None = None
+        self._changed = asyncio.Event()
 
     async def open(self, queue_names: Sequence[str]) -> None:
         """Nothing to connect to."""
@@ -49,9 +51,16 @@ class FakeQueue:
         failures = self.fault(envelopes) if self.fault else {}
         refused = failures or {}
         self.sent += [(queue_name, each) for at, each in enumerate(envelopes) if at not in refused]
+        self._changed.set()
         if failures is None:
             raise UnavailableError("the answer was lost")
         return failures
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something was sent that makes this true."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     @property
     def headers(self) -> list[Header]:

@@ -110,6 +110,18 @@ async def test_every_event_reaches_the_customer_once(bench: Bench, customer: Cus
     assert len(customer.batches) == 23
 
 
+async def test_delivery_hears_of_new_batches_at_once(bench: Bench, customer: Customer) -> None:
+    """From the outbox to the customer no time passes."""
+    running = asyncio.create_task(bench.service.run())
+    await at_rest(bench.service._lanes, bench.clock)
+    await bench.service.apply(envelope([line()]), bench.deadline())
+    while (await bench.outbox.counts()).delivered_batches < 1:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert bench.clock.monotonic() == 0
+
+
 async def test_which_webhooks_there_were_is_decided_once(bench: Bench, customer: Customer) -> None:
     """A redo after a new webhook was made gives it nothing of the past, also where nobody wanted the envelope before."""
     await bench.webhooks.delete("w")

@@ -159,7 +159,9 @@ class ClickHouseStore:
         known = later[-1].version
         if standing > known:
             raise SettingsError(
-                SETTING, f"a store with schema {standing}; this program knows {known}", "Run the newer program, or another store."
+                SETTING,
+                f"a store with schema {standing}; this program knows {known}",
+                "Run the newer program, or another store.",
             )
         for step in later:
             if step.version > standing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from omni_etl.demo.expectation import Expectation
 from omni_etl.demo.usage import Usage
@@ -106,9 +106,9 @@ class Outcome:
 
 
 def usage_table(usages: dict[str, Usage], accepted: int) -> Table:
-    """What each process cost, start included."""
+    """What each process cost, from the first request to the last receipt."""
     table = Table(
-        "process", "CPU, s", "CPU, µs an event", "resident, MiB", "at most, MiB", title="Cost", title_justify="left"
+        Column("process", no_wrap=True), "CPU, s", "CPU, µs an event", "resident, MiB", "at most, MiB", title="Cost", title_justify="left"
     )
     for name, each in sorted(usages.items(), key=lambda item: -item[1].cpu_seconds):
         share = each.cpu_seconds / max(1, accepted) * 1e6

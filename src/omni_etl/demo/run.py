@@ -68,13 +68,15 @@ class Demo:
             await entries.open()
             hook = await asyncio.to_thread(_until_it_answers, receiver.port)
             await asyncio.to_thread(self._create_webhook, hook)
+            before = await asyncio.to_thread(self._usages)
             started_at = self.clock.monotonic()
             with self._progress() as progress:
                 expected, accepted = await asyncio.to_thread(self._send, progress)
                 landed = await self._settled(progress, accepted, _Sources(store, entries, receiver.port))
             seconds = self.clock.monotonic() - started_at
             outcome = Outcome(expected=expected, accepted=accepted, landed=landed, seconds=seconds)
-            return outcome, await asyncio.to_thread(self._usages)
+            after = await asyncio.to_thread(self._usages)
+            return outcome, {name: each.since(before.get(name)) for name, each in after.items()}
         finally:
             await store.close()
             await entries.close()
@@ -135,7 +137,7 @@ class Demo:
 
     def _usages(self) -> dict[str, Usage]:
         """Per process, children included."""
-        pids = dict(self.places.pids)
+        pids = {("demo: generator, client" if name == "up" else name): pid for name, pid in self.places.pids.items()}
         answer = urllib3.request(
             "GET", f"{self.places.api_url}/api/v1/status", headers={"Authorization": self.places.api_key}
         )

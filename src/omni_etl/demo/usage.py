@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -14,6 +14,10 @@ class Usage:
     cpu_seconds: float
     resident_mib: float
     resident_mib_max: float
+
+    def since(self, before: Usage | None) -> Usage:
+        """With only the CPU time spent since then."""
+        return self if before is None else replace(self, cpu_seconds=self.cpu_seconds - before.cpu_seconds)
 
 
 def usage(pid: int) -> Usage | None:

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ class RowsFile:
             self._descriptor = os.memfd_create("rows")  # of no file system: no small /dev/shm can be full
         else:
             self._descriptor, path = tempfile.mkstemp()
-            os.unlink(path)
+            Path(path).unlink()
 
     @property
     def path(self) -> str:

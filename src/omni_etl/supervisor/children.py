@@ -82,7 +82,7 @@ class Children:
             was_ready = await self._live(service)
             if self._stopping:
                 return
-            code = self._processes[service].returncode
+            code = self._processes[service].returncode or 0
             if not was_ready:
                 telemetry.get_logger().error("child_unready", service=service, code=code)
                 raise ChildUnreadyError(f"the child of {service} ended with code {code} before it was ready")

@@ -42,8 +42,10 @@ def build_control(
     part: Literal["keys", "registry", "webhooks"], settings: Settings, clock: Clock
 ) -> DatabaseKeys | DatabaseRegistry | DatabaseWebhooks:
     """One contract on the control database, by its name."""
-    kinds = {"keys": DatabaseKeys, "registry": DatabaseRegistry, "webhooks": DatabaseWebhooks}
-    return kinds[part](control_database(settings, clock), clock)
+    database = control_database(settings, clock)
+    if part == "keys":
+        return DatabaseKeys(database, clock)
+    return DatabaseRegistry(database, clock) if part == "registry" else DatabaseWebhooks(database, clock)
 
 
 def _database_url(settings: Settings) -> str:

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from omni_etl.backends.database import DatabaseOutbox
-from omni_etl.clock import ManualClock
+from omni_etl.backends.database import Database, DatabaseOutbox
+from omni_etl.clock import Clock, ManualClock
 from omni_etl.errors import UnavailableError
 from omni_etl.outbox import DueBatch
 from omni_etl.poster import Answer
@@ -75,10 +75,16 @@ class StumblingOutbox(DatabaseOutbox):
     """The real outbox, whose answers may get lost: `failures` calls of each kind fail, after or instead of working."""
 
     claims = 0
+    claims_made = 0
     verdicts = 0
     claim_failures = 0
     verdict_failures = 0
     loses_answers = False  # the call worked and the answer is lost
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database, clock)
+        self.may_answer = asyncio.Event()  # cleared: a claim is made and its answer still under way
+        self.may_answer.set()
 
     async def claim(self, *, count_max: int, claim_seconds: int, paused: Collection[str] = ()) -> list[DueBatch]:
         """Take what is due, unless away."""
@@ -86,7 +92,10 @@ class StumblingOutbox(DatabaseOutbox):
         if self.claim_failures:
             self.claim_failures -= 1
             raise UnavailableError("the outbox is away")
-        return await super().claim(count_max=count_max, claim_seconds=claim_seconds, paused=paused)
+        claimed = await super().claim(count_max=count_max, claim_seconds=claim_seconds, paused=paused)
+        self.claims_made += 1
+        await self.may_answer.wait()
+        return claimed
 
     async def delivered(self, due: DueBatch, status: int) -> bool:
         """Note it, unless away."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.builders import envelope, line
 
@@ -97,6 +97,8 @@ def test_a_batch_holds_a_hundred_at_most(count: int, sizes: list[int]) -> None:
     assert max(sizes) <= BATCH_EVENTS_MAX
 
 
+@example([100_000] * 60)
+@example([BODY_BYTES_MAX // 20] * 60)
 @given(st.lists(st.integers(min_value=0, max_value=130_000), min_size=1, max_size=60))
 def test_a_batch_fits_the_receiver(sizes: list[int]) -> None:
     """No body above 2 MiB (Django refuses 2.5), and no batch smaller than it must be."""

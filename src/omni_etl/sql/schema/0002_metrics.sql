@@ -58,4 +58,5 @@ SETTINGS
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,
-    non_replicated_deduplication_window = 10000
+    non_replicated_deduplication_window = 10000,
+    merge_selector_base = 16

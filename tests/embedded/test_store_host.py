@@ -1,0 +1,210 @@
+"""The store host as a real process: what stands after a kill, a full disk and a power loss, and how it ends."""
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from omni_etl import sql
+from omni_etl.backends.clickhouse import ClickHouseStore
+from omni_etl.clock import SystemClock
+from omni_etl.embedded.store_host import StoreHost
+from omni_etl.envelope import Envelope
+from omni_etl.errors import SettingsError, UnavailableError
+from omni_etl.service import Deadline, Service
+from omni_etl.services import message_events, metrics
+from omni_etl.services.message_events import MessageEvents
+from omni_etl.services.metrics import Metrics, families
+from omni_etl.store import Marker
+from tests import builders
+from tests.store_process import StoreProcess, store_process
+
+EVENTS = 3
+
+
+@dataclass(frozen=True)
+class Faults:
+    """A host whose next rename of a part can be made to fail, and what it synced and renamed so far."""
+
+    host: StoreProcess
+    file: Path
+    log: Path
+
+    def arm(self, mode: str) -> None:
+        """`kill` or `enospc`, once."""
+        self.file.write_text(mode)
+
+    def noted(self) -> list[tuple[str, str]]:
+        """(`fsync` or `rename`, path), in order."""
+        return [(what, path.rstrip("/")) for what, path in map(lambda line: line.split(" ", 1), self.log.read_text().splitlines())]
+
+
+@pytest.fixture(scope="session")
+def fault_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`rename_fault.c`, compiled."""
+    library = tmp_path_factory.mktemp("fault") / "rename_fault.so"
+    source = Path(__file__).with_name("rename_fault.c")
+    subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def faults(tmp_path: Path, fault_library: Path) -> AsyncIterator[Faults]:
+    """A host of our own."""
+    file, log = tmp_path / "fault", tmp_path / "log"
+    environment = {"LD_PRELOAD": str(fault_library), "FAULT_FILE": str(file), "FAULT_LOG": str(log)}
+    with store_process(tmp_path / "store", environment=environment) as host:
+        yield Faults(host, file, log)
+
+
+@asynccontextmanager
+async def opened(host: StoreProcess) -> AsyncIterator[ClickHouseStore]:
+    """A client of this host."""
+    store = ClickHouseStore(host.url(), timeout_seconds=30)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def envelope(seq: int) -> Envelope:
+    """An envelope of three events."""
+    return builders.envelope([builders.line(subject=f"{seq} {each}") for each in range(EVENTS)], seq=seq)
+
+
+def deadline() -> Deadline:
+    """A lease that does not lapse here."""
+    clock = SystemClock()
+    return Deadline(clock, clock.monotonic() + 600)
+
+
+async def counts(store: ClickHouseStore) -> dict[str, int]:
+    """Events in each table, from its own rows."""
+    [(stored,)] = await store.query(sql.query("message_events_count"))
+    by_type = await store.query(sql.query("metrics_by_type"))
+    return {"message_events": int(stored), "metrics": sum(int(each) for _, each in by_type)}
+
+
+SERVICES = pytest.mark.parametrize(
+    ("build", "columns"),
+    [(MessageEvents, message_events.columns), (Metrics, families.columns)],
+    ids=["message_events", "metrics"],
+)
+
+
+@SERVICES
+@pytest.mark.parametrize("mode", ["kill", "enospc"])
+async def test_a_ghost_token_loses_nothing(
+    faults: Faults, mode: str, build: Callable[[ClickHouseStore], Service], columns: Callable[[Envelope], object]
+) -> None:
+    """The engine logs the token, then dies or finds no space: the naive redo is answered OK and writes nothing."""
+    first, lost = envelope(1), envelope(2)
+    async with opened(faults.host) as store:
+        table = build(store).name
+        await build(store).apply(first, deadline())
+        faults.arm(mode)
+        with pytest.raises(UnavailableError):
+            await build(store).apply(lost, deadline())
+        assert not faults.file.exists(), "the fault was not met"
+        if mode == "kill":
+            assert faults.host.wait() == -9
+            faults.host.start()
+    async with opened(faults.host) as store:
+        await store.insert(table, columns(lost), token=f"{lost.key}-{table}-0")
+        assert await store.marker(table, lost.key) is None, "no ghost: the naive redo wrote the rows"
+        assert (await counts(store))[table] == EVENTS
+
+        await build(store).apply(lost, deadline())
+        await build(store).apply(first, deadline())
+        assert await store.marker(table, lost.key) == Marker(lost.header.checksum, EVENTS)
+        assert (await counts(store))[table] == 2 * EVENTS
+
+
+@SERVICES
+async def test_an_acknowledged_insert_survives_a_power_loss(
+    faults: Faults, build: Callable[[ClickHouseStore], Service], columns: object
+) -> None:
+    """Before the answer, every file of the part was synced, then its new name, in the part and in the table's directory."""
+    async with opened(faults.host) as store:
+        faults.log.unlink()
+        await build(store).apply(envelope(1), deadline())
+        noted = faults.noted()
+    [renamed] = [index for index, (what, _) in enumerate(noted) if what == "rename"]
+    part = Path(noted[renamed][1])
+    files = {each.name for each in part.iterdir()}
+    synced_before = {Path(path) for what, path in noted[:renamed] if what == "fsync"}
+    synced_after = {Path(path) for what, path in noted[renamed:] if what == "fsync"}
+    assert files
+    assert files == {each.name for each in synced_before if each.parent.name == f"tmp_insert_{part.name.removesuffix('_1')}_1"} or (
+        files <= {each.name for each in synced_before}
+    )
+    assert {part, part.parent} <= synced_after
+
+
+async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: Path) -> None:
+    """Whatever the moment: after a restart, what was acknowledged stands, and the redo makes every count exact."""
+    rng = random.Random(7)
+    envelopes = [envelope(seq) for seq in range(40)]
+    acknowledged: list[tuple[str, str]] = []
+    with store_process(tmp_path) as host:
+        for _ in range(3):
+            async with opened(host) as store:
+                services = [MessageEvents(store), Metrics(store)]
+                kill_after = len(acknowledged) + rng.randrange(5, 20)
+
+                async def apply(service: Service, each: Envelope) -> None:
+                    try:
+                        await service.apply(each, deadline())
+                    except UnavailableError:
+                        return
+                    acknowledged.append((service.name, each.key))
+                    if len(acknowledged) == kill_after:
+                        host.kill()
+
+                await asyncio.gather(*(apply(service, each) for service in services for each in envelopes))
+            host.start()
+        async with opened(host) as store:
+            for table, key in acknowledged:
+                assert await store.marker(table, key) is not None
+            for service in (MessageEvents(store), Metrics(store)):
+                for each in envelopes:
+                    await service.apply(each, deadline())
+            assert await counts(store) == {"message_events": 40 * EVENTS, "metrics": 40 * EVENTS}
+
+
+async def test_a_stop_finishes_what_runs(tmp_path: Path) -> None:
+    """SIGTERM: the running insert is answered, the process ends with 0, and a new one finds everything."""
+    with store_process(tmp_path) as host:
+        async with opened(host) as store:
+            await MessageEvents(store).apply(envelope(1), deadline())
+            slow = asyncio.create_task(store.query("SELECT count() FROM (SELECT sleepEachRow(0.05) FROM numbers(10))"))
+            while (await store.query("SELECT count() FROM system.processes"))[0][0] < 2:
+                pass
+            code = await asyncio.to_thread(host.stop)
+            assert [tuple(row) for row in await slow] == [(10,)]
+            assert code == 0
+        host.start()
+        async with opened(host) as store:
+            assert (await counts(store))["message_events"] == EVENTS
+
+
+async def test_a_directory_belongs_to_one_host(tmp_path: Path) -> None:
+    """chDB would let two processes destroy each other's parts."""
+    host = StoreHost(tmp_path, password="p")
+    with store_process(tmp_path), pytest.raises(SettingsError, match="held by a running store"):
+        await host.start()
+
+
+async def test_the_host_ends_with_its_starter(tmp_path: Path) -> None:
+    """EOF on the pipe from the starter is enough, as after its kill -9."""
+    with store_process(tmp_path) as host:
+        host._process.stdin.close()  # type: ignore[union-attr]  # a pipe, as started
+        assert await asyncio.to_thread(host._process.wait, 4) != 0
+    assert os.path.isdir(tmp_path)
