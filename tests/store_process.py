@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -61,10 +62,19 @@ class StoreProcess:
             pipe.close()
         return code
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
+    def let_go(self) -> None:
+        """Close the pipe from its starter, as the kernel does when that one is killed."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def refuses(self) -> bool:
+        """Whether it takes no more connections."""
+        host, port = self.address.split(":")
+        try:
+            socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
 
 @contextlib.contextmanager

@@ -71,7 +71,14 @@ OK = (200, {}, b'{"accepted":1,"rejected":[]}')
 def test_events_of_any_kind_arrive(tmp_path: Path) -> None:
     """Mappings, bytes and text, also over several lines; the bad ones are named by their place in the whole."""
     events = [orjson.loads(event(number)) for number in range(2_500)]
-    mixed = [*events, event(2_500), event(2_501).decode(), "{", "", orjson.dumps(events[0] | {"event_id": "x"}, option=orjson.OPT_INDENT_2)]
+    mixed = [
+        *events,
+        event(2_500),
+        event(2_501).decode(),
+        "{",
+        "",
+        orjson.dumps(events[0] | {"event_id": "x"}, option=orjson.OPT_INDENT_2),
+    ]
     with served(tmp_path) as running, Hose(running.url) as hose:
         report = hose.send(iter(mixed))
     assert (report.accepted, report.rejected_count) == (2_503, 1)

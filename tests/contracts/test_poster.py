@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import cast
 
 import pytest
 
@@ -32,10 +33,12 @@ async def poster() -> AsyncIterator[Poster]:
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
     """Start a server that talks as told to each connection; its address."""
+    talks: set[asyncio.Task[None]] = set()
     async with AsyncExitStack() as stack:
 
         async def started(talk: Callable[[Reader, Writer], Awaitable[None]]) -> str:
             async def serve(reader: Reader, writer: Writer) -> None:
+                talks.add(cast("asyncio.Task[None]", asyncio.current_task()))
                 try:
                     await talk(reader, writer)
                 except ConnectionError:
@@ -48,6 +51,8 @@ async def start() -> AsyncIterator[Start]:
             return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?a=b%20c"
 
         yield started
+    if talks:
+        await asyncio.wait(talks)  # the poster has hung up, so each of them ends
 
 
 async def request(reader: Reader) -> tuple[str, dict[str, str], bytes]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +40,10 @@ class Faults:
         """`kill` or `enospc`, once."""
         self.file.write_text(mode)
 
-    def noted(self) -> list[tuple[str, str]]:
+    def noted(self) -> list[tuple[str, Path]]:
         """(`fsync` or `rename`, path), in order."""
-        return [(what, path.rstrip("/")) for what, path in map(lambda line: line.split(" ", 1), self.log.read_text().splitlines())]
+        lines = [line.split(" ", 1) for line in self.log.read_text().splitlines()]
+        return [(what, Path(path)) for what, path in lines]
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +56,7 @@ def fault_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def faults(tmp_path: Path, fault_library: Path) -> AsyncIterator[Faults]:
+def faults(tmp_path: Path, fault_library: Path) -> Iterator[Faults]:
     """A host of our own."""
     file, log = tmp_path / "fault", tmp_path / "log"
     environment = {"LD_PRELOAD": str(fault_library), "FAULT_FILE": str(file), "FAULT_LOG": str(log)}
@@ -129,7 +130,7 @@ async def test_a_ghost_token_loses_nothing(
 
 @SERVICES
 async def test_an_acknowledged_insert_survives_a_power_loss(
-    faults: Faults, build: Callable[[ClickHouseStore], Service], columns: object
+    faults: Faults, build: Callable[[ClickHouseStore], Service], columns: Callable[[Envelope], object]
 ) -> None:
     """Before the answer, every file of the part was synced, then its new name, in the part and in the table's directory."""
     async with opened(faults.host) as store:
@@ -137,15 +138,13 @@ async def test_an_acknowledged_insert_survives_a_power_loss(
         await build(store).apply(envelope(1), deadline())
         noted = faults.noted()
     [renamed] = [index for index, (what, _) in enumerate(noted) if what == "rename"]
-    part = Path(noted[renamed][1])
-    files = {each.name for each in part.iterdir()}
-    synced_before = {Path(path) for what, path in noted[:renamed] if what == "fsync"}
-    synced_after = {Path(path) for what, path in noted[renamed:] if what == "fsync"}
-    assert files
-    assert files == {each.name for each in synced_before if each.parent.name == f"tmp_insert_{part.name.removesuffix('_1')}_1"} or (
-        files <= {each.name for each in synced_before}
-    )
-    assert {part, part.parent} <= synced_after
+    part = noted[renamed][1]
+    unnamed = part.with_name(f"tmp_insert_{part.name}")
+    synced = [path for what, path in noted if what == "fsync"]
+    before = synced[: sum(what == "fsync" for what, _ in noted[:renamed])]
+    after = synced[len(before) :]
+    assert {unnamed / each.name for each in part.iterdir()} <= set(before)
+    assert {part, part.parent} <= set(after)
 
 
 async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: Path) -> None:
@@ -180,16 +179,21 @@ async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: P
 
 
 async def test_a_stop_finishes_what_runs(tmp_path: Path) -> None:
-    """SIGTERM: the running insert is answered, the process ends with 0, and a new one finds everything."""
-    with store_process(tmp_path) as host:
+    """SIGTERM: the running statement is answered, the process ends with 0, and a new one finds everything."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with store_process(tmp_path / "store") as host:
         async with opened(host) as store:
             await MessageEvents(store).apply(envelope(1), deadline())
-            slow = asyncio.create_task(store.query("SELECT count() FROM (SELECT sleepEachRow(0.05) FROM numbers(10))"))
-            while (await store.query("SELECT count() FROM system.processes"))[0][0] < 2:
-                pass
-            code = await asyncio.to_thread(host.stop)
-            assert [tuple(row) for row in await slow] == [(10,)]
-            assert code == 0
+            reading = asyncio.create_task(store.query(f"SELECT * FROM file('{pipe}', 'LineAsString')"))
+            writer = await asyncio.to_thread(pipe.open, "w")  # returns when the statement reads
+            stopping = asyncio.create_task(asyncio.to_thread(host.stop))
+            while not host.refuses():
+                await asyncio.sleep(0)
+            writer.write("answered\n")
+            writer.close()
+            assert [tuple(row) for row in await reading] == [("answered",)]
+        assert await stopping == 0
         host.start()
         async with opened(host) as store:
             assert (await counts(store))["message_events"] == EVENTS
@@ -205,6 +209,5 @@ async def test_a_directory_belongs_to_one_host(tmp_path: Path) -> None:
 async def test_the_host_ends_with_its_starter(tmp_path: Path) -> None:
     """EOF on the pipe from the starter is enough, as after its kill -9."""
     with store_process(tmp_path) as host:
-        host._process.stdin.close()  # type: ignore[union-attr]  # a pipe, as started
-        assert await asyncio.to_thread(host._process.wait, 4) != 0
-    assert os.path.isdir(tmp_path)
+        host.let_go()
+        assert await asyncio.to_thread(host.wait) != 0

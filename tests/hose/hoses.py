@@ -47,9 +47,13 @@ def never_cut(limits: HoseLimits = LIMITS) -> HoseLimits:
     return replace(limits, cuts=replace(limits.cuts, heartbeat_seconds=1e6, **ages))
 
 
-def make_hose(directory: Path, queue: FakeQueue, *, limits: HoseLimits = LIMITS, clock: Clock | None = None) -> EventHose:
+def make_hose(
+    directory: Path, queue: FakeQueue, *, limits: HoseLimits = LIMITS, clock: Clock | None = None
+) -> EventHose:
     """A hose that is not started."""
-    return EventHose(queue=queue, clock=clock or SystemClock(), rng=random.Random(1), limits=limits, spool_dir=directory)
+    return EventHose(
+        queue=queue, clock=clock or SystemClock(), rng=random.Random(1), limits=limits, spool_dir=directory
+    )
 
 
 @asynccontextmanager
@@ -65,6 +69,8 @@ async def running_hose(directory: Path, queue: FakeQueue, **kwargs: Any) -> Asyn
 
 async def crash(hose: EventHose, *, into: Path) -> Path:
     """What a kill -9 right now would leave, as a new directory; then the hose is taken out of the way."""
+    # Between two commits, not within one: a copy takes its time, a crash does not. Tests tear the end off by themselves.
+    await asyncio.get_running_loop().run_in_executor(hose._spool._thread, int)
     left = shutil.copytree(hose._directory, into)
     await discard(hose)
     return left

@@ -39,6 +39,7 @@ def served(directory: Path, *, limits: HoseLimits = LIMITS) -> Iterator[Served]:
     async def _serve() -> None:
         await hose.start()
         sockets = [config.bind_socket()]
+        sockets[0].listen()  # from here on a client finds us, if only in the backlog
         ports.append(sockets[0].getsockname()[1])
         serving = asyncio.create_task(server.serve(sockets))
         ready.set()

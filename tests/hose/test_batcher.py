@@ -111,7 +111,10 @@ def test_every_event_leaves_once_and_in_order(seed: int) -> None:
     for _ in range(30):
         now += rng.random()
         runs = [
-            (rng.choice(["open", "click"]), [b"%d %b" % (len(added) + at, b"x" * rng.randrange(300)) for at in range(count)])
+            (
+                rng.choice(["open", "click"]),
+                [b"%d %b" % (len(added) + at, b"x" * rng.randrange(300)) for at in range(count)],
+            )
             for count in rng.choices(range(1, 40), k=rng.randrange(1, 3))
         ]
         added += chain.from_iterable(lines for _, lines in runs)

@@ -27,7 +27,7 @@ ODD_LINES = [
     b'{"type":"open","timestamp":"1"},{"type":"open","timestamp":"1"}',
     b'{"type":"open","timestamp":"1"}{"type":"open","timestamp":"1"}',
     b'{"type":"open","timestamp":"1","x":[1',
-    b',2]}',
+    b",2]}",
     b'{"type":"open","timestamp":"1"} ',
     b' {"type":"open","timestamp":"1"}',
     b'{"type":"open", "timestamp":"1"}',
@@ -61,7 +61,9 @@ ODD_LINES = [
 
 def test_good_lines_pass_at_once() -> None:
     """The way that nearly all events take."""
-    lines = [event(number, "bounce", bounce_class="10", nested={"a": [1, 2.5, None, True, "é"]}) for number in range(10)]
+    lines = [
+        event(number, "bounce", bounce_class="10", nested={"a": [1, 2.5, None, True, "é"]}) for number in range(10)
+    ]
     block = check_block(lines)
     assert block is not None
     assert [fields.event_id for fields in block] == [f"id{number}" for number in range(10)]
@@ -83,7 +85,9 @@ def test_lines_that_make_sense_only_together_are_not_taken_together(lines: list[
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(["x", "subject", "rcpt_to", "subaccount_id", "event_id", "timestamp", "bounce_class", "msys"]),
+            st.sampled_from(
+                ["x", "subject", "rcpt_to", "subaccount_id", "event_id", "timestamp", "bounce_class", "msys"]
+            ),
             st.recursive(
                 st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
                 lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -75,9 +75,13 @@ async def test_a_new_start_finishes_what_the_old_one_began(tmp_path: Path) -> No
     await recover(left, queue)
     assert sorted(queue.lines()) == [event(1), event(2)]
     check_numbers(queue)
-    old = {open_header(each.header).seq: each for each in queue.unique().values() if _is(each.header, hose.hose_id, "bulk")}
+    old = {
+        open_header(each.header).seq: each for each in queue.unique().values() if _is(each.header, hose.hose_id, "bulk")
+    }
     assert old[1] in cut
-    assert [(seq, open_header(each.header).event_count, open_header(each.header).closing) for seq, each in old.items()] == [
+    assert [
+        (seq, open_header(each.header).event_count, open_header(each.header).closing) for seq, each in old.items()
+    ] == [
         (1, 1, False),
         (2, 1, False),
         (3, 0, True),
@@ -254,7 +258,10 @@ async def test_a_quiet_hose_says_that_it_lives(tmp_path: Path) -> None:
         clock.advance(60)
         await queue.until(lambda count=count: len(queue.sent) == count)  # type: ignore[misc] # a default binds it
     await discard(hose)
-    assert [(header.lane, header.seq, header.event_count) for header in queue.headers] == [("bulk", 1, 0), ("bulk", 2, 0)]
+    assert [(header.lane, header.seq, header.event_count) for header in queue.headers] == [
+        ("bulk", 1, 0),
+        ("bulk", 2, 0),
+    ]
 
 
 async def test_envelopes_fit_the_queue_whatever_the_events_are(tmp_path: Path) -> None:

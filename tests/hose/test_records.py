@@ -23,7 +23,9 @@ from omni_etl.hose.records import (
 BLOCK = Block(lane="bulk", first=5, runs=(Run("open", 2), Run("click", 1)), lines=pack_lines([b"a", b"b", b"c"]))
 RECORDS: list[Record] = [
     Start(hose_id="h", hoses={"h": HoseNumbers().accept("bulk", 4)}, ended={3: 17}),
-    Accepted(hose_id="h", blocks=(BLOCK,), requests=(Answered(name=b"n", body=b"b", answer=Answer(1, ()), at_seconds=9),)),
+    Accepted(
+        hose_id="h", blocks=(BLOCK,), requests=(Answered(name=b"n", body=b"b", answer=Answer(1, ()), at_seconds=9),)
+    ),
     Cut(hose_id="h", lane="bulk", seq=1, events_to=7, closing=False, header="{}", payload=b"\x00\xff"),
     Confirmed((1, 2, 3)),
 ]

@@ -25,7 +25,9 @@ from omni_etl.hose.segments import path_of, segments_in
 
 
 def _accepted(first: int, *lines: bytes) -> Accepted:
-    block = Block(lane="bulk", first=first, runs=(Run("open", 1), Run("click", len(lines) - 1)), lines=pack_lines(lines))
+    block = Block(
+        lane="bulk", first=first, runs=(Run("open", 1), Run("click", len(lines) - 1)), lines=pack_lines(lines)
+    )
     request = Answered(name=lines[0], body=b"", answer=Answer(len(lines), ()), at_seconds=1)
     return Accepted(hose_id="h", blocks=(block,), requests=(request,))
 
@@ -70,7 +72,12 @@ def test_what_the_queue_confirmed_is_not_sent_again(tmp_path: Path) -> None:
     """And no longer keeps its segment."""
     _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _cut(1, 2)])
     [place] = read_history(tmp_path, _nothing).unsent
-    _write(tmp_path, 2, [Confirmed((place,))], HoseNumbers().accept("bulk", 2).cut("bulk", seq=1, events_to=2, closing=False))
+    _write(
+        tmp_path,
+        2,
+        [Confirmed((place,))],
+        HoseNumbers().accept("bulk", 2).cut("bulk", seq=1, events_to=2, closing=False),
+    )
     history = read_history(tmp_path, _nothing)
     assert history.unsent == {}
     assert history.segments[1].unsent_count == 0

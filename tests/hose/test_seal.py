@@ -26,7 +26,9 @@ def test_what_is_too_big_is_split_by_number_until_it_fits() -> None:
     """No envelope above the limit, no event lost, no number skipped, and a closing mark only on the last."""
     rng = random.Random(7)
     lines = [event(number, pad=rng.randbytes(400).hex()) for number in range(64)]
-    runs = [(name, lines[start : start + 8]) for start, name in zip(range(0, 64, 8), ["open", "click"] * 4, strict=True)]
+    runs = [
+        (name, lines[start : start + 8]) for start, name in zip(range(0, 64, 8), ["open", "click"] * 4, strict=True)
+    ]
     before = HoseNumbers().accept("bulk", 64)
     order = Order("h", Cut("bulk", runs, closing=True))
     sealed, hoses = seal_all([order], {"h": before}, cut_at_ms=1, entry_bytes_max=6_000)

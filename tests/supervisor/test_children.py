@@ -19,6 +19,7 @@ from omni_etl.supervisor import children as children_module
 from omni_etl.supervisor.channel import Result
 from omni_etl.supervisor.children import PING_SECONDS, Children, ChildUnreadyError
 from tests.supervisor import parent_program
+from tests.supervisor.leases import turn
 from tests.supervisor.parent_program import Events, command, work
 
 pytestmark = pytest.mark.timeout(20)
@@ -54,15 +55,14 @@ class Scene:
         while not holds():
             await asyncio.sleep(0.002)
 
-    async def pass_seconds(self, seconds: float) -> None:
-        """The clock moves from ping to ping, and each has time to be answered where someone answers."""
+    async def pass_seconds(self, seconds: float, *, answered: bool = False) -> None:
+        """The clock moves from ping to ping; `answered`: the child has its time for each."""
         for _ in range(round(seconds / PING_SECONDS)):
             before = self.children._heard_at[self.name]
             self.clock.advance(PING_SECONDS)
-            for _ in range(100):
-                await asyncio.sleep(0.002)
-                if self.children._heard_at[self.name] != before or self.process.returncode is not None:
-                    break
+            await turn()
+            if answered:
+                await self.until(lambda: self.children._heard_at[self.name] != before)  # noqa: B023 awaited at once
 
     async def end(self) -> None:
         """Whatever still runs is killed."""
@@ -90,11 +90,8 @@ async def test_a_child_says_what_it_wants_answers_and_stops_in_order(start: Call
     """Ready with its types; a result for each work; after stop it ends by itself and is not replaced."""
     scene = start("good")
     assert await scene.hear("ready") == {"delivery"}
-    result: Result | None = None
-    while result is None or result.outcome == "unavailable":  # it reaches its engine after it said ready
-        await scene.children.send("good", work(3))
-        result = await scene.hear("answered")
-    assert result == Result(3, "done")
+    await scene.children.send("good", work(3))
+    assert await scene.hear("answered") == Result(3, "done")
     await scene.children.stop(10)
     await scene.keeping
     assert (scene.process.returncode, scene.children.pids()) == (0, {})
@@ -141,7 +138,7 @@ async def test_a_child_that_answers_pings_lives(start: Callable[[str], Scene]) -
     """However long it has no work."""
     scene = start("good")
     await scene.hear("ready")
-    await scene.pass_seconds(150)
+    await scene.pass_seconds(150, answered=True)
     assert scene.process.returncode is None
 
 
@@ -194,7 +191,7 @@ async def test_stop_reaches_a_child_that_is_still_starting(start: Callable[[str]
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [(["good"], b"begun"), (["hangs"], b"begun"), (["stuck"], b"begun"), (["hangs", "stops"], b"stopping")],
-    ids=" ".join,
+    ids=["in-work", "waiting-in-work", "stuck", "stopping"],
 )
 def test_no_child_outlives_its_parent(arguments: list[str], word: bytes) -> None:
     """Kill -9 of the parent: idle, in work, with a loop that does not turn, or stopping, it ends within two seconds."""

@@ -242,6 +242,7 @@ class EventHose:
     async def _close(self) -> None:
         try:
             await self._spool.commit(Group())  # what the queue confirmed last
+            await self._spool.remove(self._spool.removable())
             await self._spool.close()
         except OSError as error:  # nothing is lost by it: a few envelopes are sent again under their old keys
             get_logger().error("hose_spool_failed", reason=str(error))

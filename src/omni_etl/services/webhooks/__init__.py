@@ -56,7 +56,7 @@ class WebhooksService:
         await self._poster.open()
 
     async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Put the envelope's batches into the outbox, once, for the webhooks as they are now (at most a second old)."""
+        """Put the envelope's batches into the outbox, once, for the webhooks as they are now."""
         batches = cut(envelope, await self._subscriptions.now())
         deadline.check()
         if await self._outbox.put(envelope, batches) and batches:

@@ -81,7 +81,7 @@ class Lanes:
         self._look_at = self._clock.monotonic() + POLL_SECONDS  # before the claim: a `wake` during it stands
         until = self._clock.monotonic() + self._claim_seconds
         try:
-            paused = {each.id for each in await self._subscriptions.now() if not each.active}
+            paused = {each.id for each in await self._subscriptions.recent() if not each.active}
             claimed = await self._outbox.claim(count_max=slots, claim_seconds=self._claim_seconds, paused=paused)
         except UnavailableError as error:
             self._failures += 1

@@ -1,4 +1,4 @@
-"""Subscriptions: the webhooks as they are now, read from the database at most once a second."""
+"""Subscriptions: the webhooks, read anew for each envelope; delivery is content with a list a second old."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AGE_SECONDS_MAX: Final = 1.0
 
 
 class Subscriptions:
-    """A list at most a second old, or an error: the ledger keeps what was matched for ever, so a stale list is no answer."""
+    """What the database says, or an error: the ledger keeps what was matched for ever, so a stale list is no answer."""
 
     def __init__(self, webhooks: Webhooks, clock: Clock) -> None:
         self._webhooks = webhooks
@@ -23,12 +23,19 @@ class Subscriptions:
         self._read_at: float | None = None
 
     async def now(self) -> Sequence[Webhook]:
-        """Every webhook, paused ones too.
+        """Every webhook as it is now, paused ones too: an event accepted after a webhook was made is sent to it.
 
         Raises:
-            UnavailableError: they are too old and could not be read again.
+            UnavailableError: they could not be read.
 
         """
+        async with self._reading:
+            began = self._clock.monotonic()
+            self._now, self._read_at = await self._webhooks.all(), began
+            return self._now
+
+    async def recent(self) -> Sequence[Webhook]:
+        """Every webhook as it was at most a second ago. Raises as `now`."""
         async with self._reading:
             began = self._clock.monotonic()
             if self._read_at is None or began - self._read_at >= AGE_SECONDS_MAX:
@@ -38,4 +45,4 @@ class Subscriptions:
 
     async def find(self, webhook_id: str) -> Webhook | None:
         """One of them, or None where it was deleted. Raises as `now`."""
-        return next((each for each in await self.now() if each.id == webhook_id), None)
+        return next((each for each in await self.recent() if each.id == webhook_id), None)

@@ -1,0 +1,185 @@
+"""loop: what the parent decides of each lease. The dangerous whole of it is in `tests/simulation`."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from omni_etl.queue import dead_letters, siding
+from omni_etl.supervisor.channel import Outcome, Result, Work
+from omni_etl.supervisor.loop import Supervisor
+from omni_etl.supervisor.receive import Source
+from tests.simulation.world import LIMITS, SERVICES, World
+from tests.supervisor.leases import held
+
+TYPES = frozenset({"delivery", "bounce"})
+
+
+class Children:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, Work]] = []
+
+    async def send(self, service: str, work: Work) -> None:
+        """Noted."""
+        self.given.append((service, work))
+
+
+def parent(*ready: str) -> Supervisor:
+    """A parent that does not receive by itself; these of its children are ready."""
+    subject = World(1).supervisor
+    subject._children = Children()  # type: ignore[assignment]  # a fake with the one method that is used
+    for name in ready or SERVICES:
+        subject.child_ready(name, TYPES)
+    return subject
+
+
+def answer(subject: Supervisor, service: str, outcome: Outcome) -> None:
+    """The child answers for the oldest it holds."""
+    subject.child_answered(service, Result(min(subject.desks[service].in_flight), outcome, outcome))
+
+
+async def test_a_duplicate_of_what_was_settled_goes_at_once() -> None:
+    """It owes nothing, so no child hears of it."""
+    subject = parent()
+    mine = held(owed=[])
+    subject.take(mine)
+    assert mine.settling
+    assert not any(desk.in_flight for desk in subject.desks.values())
+
+
+async def test_a_service_without_its_types_is_done_unopened() -> None:
+    """Nothing in the envelope is for it; the others get it."""
+    subject = parent("metrics")
+    subject.child_ready("webhooks", frozenset({"click"}))
+    mine = held(owed=["metrics", "webhooks"])
+    subject.take(mine)
+    assert mine.marks == {"webhooks": "done"}
+    answer(subject, "metrics", "done")
+    assert mine.settling
+
+
+async def test_a_service_that_runs_elsewhere_gets_it_in_its_siding() -> None:
+    """A parent that does not run an owed service sets the envelope aside for one that does."""
+    world = World(1)
+    await world.open()
+    world.registry.registered = [*world.registry.registered, *parent_of("fifth")]
+    world.supervisor.hear(world.registry.registered)
+    await world.send(3)
+    await world.until(lambda: not world.stored("bulk") and not world.stored("express"), seconds_max=30)
+    assert world.stored(siding("fifth")) == 3
+    world.check()
+    await world.close()
+
+
+def parent_of(name: str) -> list[object]:
+    """A registered service."""
+    return [type(World(1).registry.registered[0])(name, 0, retired=False)]
+
+
+async def test_an_envelope_is_settled_when_the_last_service_is_done() -> None:
+    """Not before, and handed to no child twice."""
+    subject = parent()
+    mine = held(owed=SERVICES)
+    subject.take(mine)
+    for name in SERVICES:
+        assert not mine.settling
+        answer(subject, name, "done")
+    assert mine.settling
+    assert subject.state()["services"]["metrics"]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("outcome", ["poison", "lapsed", "unreadable"])
+async def test_only_a_ledger_that_was_read_closes_a_circuit(outcome: Outcome) -> None:
+    """A probe that failed in another way says nothing about the engine; "done" does."""
+    world = World(1)
+    await world.open()
+    world.trouble.away = {"metrics"}
+    await world.send(8)
+    circuit = world.supervisor.desks["metrics"].circuit
+    await world.until(lambda: circuit.is_open, seconds_max=30)
+    desk = world.supervisor.desks["metrics"]
+    await world.until(lambda: bool(desk.in_flight) and circuit._probing, seconds_max=30)
+    with capture_logs() as lines:
+        answer(world.supervisor, "metrics", outcome)
+        assert circuit.is_open
+        assert not circuit.may_try(world.clock.monotonic())
+        await world.until(lambda: bool(desk.in_flight), seconds_max=30)
+        answer(world.supervisor, "metrics", "done")
+    assert not circuit.is_open
+    assert [each["event"] for each in lines if each["event"].startswith("circuit")] == ["circuit_closed"]
+    await world.close()
+
+
+async def test_two_contents_under_one_name_are_never_done() -> None:
+    """The conflict is shouted and lies in that service's dead letters at once."""
+    world = World(1)
+    await world.open()
+    world.trouble.slow_seconds = 1000.0
+    await world.send(1)
+    desk = world.supervisor.desks["metrics"]
+    await world.until(lambda: bool(desk.in_flight), seconds_max=30)
+    with capture_logs() as lines:
+        answer(world.supervisor, "metrics", "conflict")
+        await world.until(lambda: world.stored(dead_letters("metrics")) == 1, seconds_max=5)
+    assert ("critical", "id_conflict") in [(each["log_level"], each["event"]) for each in lines]
+    await world.close()
+
+
+async def test_a_late_answer_is_heard_and_judges_nothing() -> None:
+    """The lease had lapsed, so it is no longer ours to mark; the slot is free again."""
+    subject = parent()
+    mine = held(owed=["metrics"])
+    subject.take(mine)
+    subject._drop(mine)
+    answer(subject, "metrics", "done")
+    assert (mine.marks, subject.state()["services"]["metrics"]["in_flight"]) == ({}, 0)
+    subject.child_answered("metrics", Result(99, "done"))  # of a child before this one
+
+
+async def test_a_stopping_parent_hands_out_nothing_more() -> None:
+    """What is in flight may finish; what waits in line is for others."""
+    subject = parent()
+    for seq in range(LIMITS.child_slots + 2):
+        subject.take(held(seq, owed=["metrics"]))
+    desk = subject.desks["metrics"]
+    waiting, busy = desk.backlog(), len(desk.in_flight)
+    assert waiting
+    subject._receiving = False
+    answer(subject, "metrics", "done")
+    assert (desk.backlog(), len(desk.in_flight)) == (waiting, busy - 1)
+    assert subject.room(Source("bulk")) == 0
+
+
+async def test_each_lane_leaves_room_for_the_other() -> None:
+    """Neither takes more than three quarters, both together no more than there is."""
+    subject = parent()
+    for seq in range(12):
+        subject.take(held(seq, owed=SERVICES))
+    assert (subject.room(Source("bulk")), subject.room(Source("express"))) == (0, 4)
+    for seq in range(4):
+        subject.take(held(seq, lane="express", owed=SERVICES))
+    assert subject.room(Source("express")) == 0
+
+
+async def test_one_lease_at_a_time_is_a_limit_too() -> None:
+    """The smallest setting still receives."""
+    subject = parent()
+    subject._limits = type(LIMITS)(**{**{n: getattr(LIMITS, n) for n in LIMITS.__slots__}, "leases_max": 1})
+    assert subject.room(Source("bulk")) == 1
+
+
+async def test_with_every_engine_away_nothing_is_received() -> None:
+    """Untouched envelopes cost nothing; one engine is enough to go on, and a due probe receives."""
+    subject = parent()
+    for desk in subject.desks.values():
+        desk.circuit.failed(0.0, "away")
+    assert (subject.room(Source("bulk")), subject.room(Source(siding("metrics"), "metrics"))) == (0, 0)
+    subject._clock.advance(60)  # type: ignore[attr-defined]  # a manual one
+    assert subject.room(Source("bulk")) > 0
+    assert subject.room(Source(siding("metrics"), "metrics")) == LIMITS.child_slots
+
+
+async def test_before_any_child_is_ready_nothing_is_received() -> None:
+    """A parent whose children are starting holds no leases."""
+    subject = World(1).supervisor
+    assert subject.room(Source("bulk")) == subject.room(Source(siding("metrics"), "metrics")) == 0
