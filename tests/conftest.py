@@ -1,6 +1,6 @@
 """What every test shares: how hypothesis behaves, and one store host, because its start takes a second."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 
 import pytest
@@ -23,10 +23,16 @@ def store_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProces
         yield process
 
 
+@pytest.fixture(scope="session")
+def next_database() -> Callable[[], str]:
+    """Names of empty databases on the shared host, for tests that need many."""
+    return lambda: f"test_{next(_databases)}"
+
+
 @pytest.fixture
-def store_url(store_host: StoreProcess) -> str:
+def store_url(store_host: StoreProcess, next_database: Callable[[], str]) -> str:
     """An empty database on the shared host."""
-    return store_host.url(f"test_{next(_databases)}")
+    return store_host.url(next_database())
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tests.hose.hoses import event
+from tests.hose.served import served
 
 from omni_etl import Hose
 from omni_etl.client import Rejected, SendReport
 from omni_etl.errors import SendError
-from tests.hose.hoses import event
-from tests.hose.served import served
 
 
 @dataclass
@@ -61,11 +61,16 @@ def _scripted(script: _Script) -> Iterator[str]:
 
 def _hose(url: str, waits: list[float], **kwargs: int) -> Hose:
     hose = Hose(url, **kwargs)
-    hose._pause = lambda seconds: bool(waits.append(seconds))
+
+    def _pause(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    hose._pause = _pause
     return hose
 
 
-OK = (200, {}, b'{"accepted":1,"rejected":[]}')
+OK: tuple[int, dict[str, str], bytes] = (200, {}, b'{"accepted":1,"rejected":[]}')
 
 
 def test_events_of_any_kind_arrive(tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ class Registry(Protocol):
         ...
 
     async def register(self, names: Sequence[str]) -> None:
-        """Envelopes cut from now on owe these services; a name that is known keeps its time, a retired one returns."""
+        """Envelopes cut from now on owe these services; a name that is known keeps its time, a retired one returns.
+
+        The first that were ever registered are owed everything: a hose may have cut before the first parent came.
+        """
         ...
 
     async def retire(self, name: str) -> bool:

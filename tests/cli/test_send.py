@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.hose.hoses import event
+from tests.hose.served import Served, served
 
 from omni_etl.cli.send import REJECTIONS_SHOWN_MAX, send_paths
 from omni_etl.client import Hose, SendReport
 from omni_etl.errors import SendError
-from tests.hose.hoses import event
-from tests.hose.served import Served, served
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "sparkpost-sample-events.json"
 

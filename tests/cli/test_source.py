@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 import zstandard
+from tests.hose.hoses import event
 
 from omni_etl.cli import source
 from omni_etl.cli.source import Chunk, SourceError, chunks, size_bytes
-from tests.hose.hoses import event
 
 LINES = [event(number) for number in range(2_500)]
 NDJSON = b"\n".join(LINES)

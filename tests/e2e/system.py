@@ -280,6 +280,18 @@ def kill(pid: int) -> None:
         return
 
 
+@contextmanager
+def halted(pid: int, *, seconds: float) -> Iterator[None]:
+    """SIGSTOP for at least so long."""
+    until = time.monotonic() + seconds  # noqa: TID251 real processes have real time
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+        time.sleep(max(0.0, until - time.monotonic()))  # noqa: TID251 see above
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process still runs (a zombie does not)."""
     try:

@@ -10,6 +10,7 @@ from tests.e2e.system import (
     System,
     assert_all_landed,
     customer,
+    halted,
     is_alive,
     kill,
     up,
@@ -66,3 +67,17 @@ def kill_and_await_successor(system: System, victim: str) -> None:
     pid = system.pids[victim]
     kill(pid)
     wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")
+
+
+@pytest.mark.parametrize("victim", ["store", "tracker"])
+def test_a_hanging_engine_is_waited_for(victim: str, tmp_path: Path) -> None:
+    """An engine that stops answering for some seconds under load: no crash, no loss, and all goes on when it is back."""
+    with up(tmp_path, OMNI_STORE_TIMEOUT_SECONDS="2") as system, customer() as receiver:
+        watch_everything(system, receiver.target)
+        load = Load(system.places["hose_url"], 10_000, seed=7).start()
+        load.begun.wait(30)
+        before = system.pids
+        with halted(before[victim], seconds=6):
+            load.join()
+        assert_all_landed(system, receiver, [load])
+        assert system.pids == before

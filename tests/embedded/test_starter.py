@@ -10,10 +10,11 @@ from typing import IO
 import pytest
 
 from omni_etl.clock import SystemClock
+from omni_etl.embedded.starter import watched
 
 pytestmark = pytest.mark.timeout(10)
 
-WATCHED = [sys.executable, "-m", "omni_etl.embedded.starter"]
+PYTHON = [sys.executable, "-c"]
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
 IGNORES = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 SAYS_GOODBYE = (
@@ -67,7 +68,7 @@ def all_gone_in_time(output: IO[str]) -> bool:
 @pytest.mark.parametrize("program", [SLEEPS, IGNORES])
 def test_a_foreign_program_ends_when_the_pipe_does(started: list[subprocess.Popen[str]], program: str) -> None:
     """EOF ends the program within two seconds, also one that ignores SIGTERM."""
-    watcher = start(started, *WATCHED, sys.executable, "-c", program)
+    watcher = start(started, *watched([*PYTHON, program]))
     assert stream(watcher.stdout).readline() == "up\n"
     stream(watcher.stdin).close()
     assert all_gone_in_time(stream(watcher.stdout))
@@ -76,7 +77,7 @@ def test_a_foreign_program_ends_when_the_pipe_does(started: list[subprocess.Pope
 
 def test_a_killed_starter_takes_everything_with_it(started: list[subprocess.Popen[str]]) -> None:
     """Kill -9 of the starter: watcher and program end within two seconds."""
-    starter = start(started, sys.executable, "-c", STARTER, *WATCHED, sys.executable, "-c", SLEEPS)
+    starter = start(started, *PYTHON, STARTER, *watched([*PYTHON, SLEEPS]))
     assert stream(starter.stdout).readline() == "up\n"
     starter.kill()
     assert all_gone_in_time(stream(starter.stdout))
@@ -85,7 +86,7 @@ def test_a_killed_starter_takes_everything_with_it(started: list[subprocess.Pope
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a program that its watcher was killed")
 def test_a_killed_watcher_takes_the_program_with_it(started: list[subprocess.Popen[str]]) -> None:
     """Kill -9 of the watcher leaves no orphan either."""
-    watcher = start(started, *WATCHED, sys.executable, "-c", SLEEPS)
+    watcher = start(started, *watched([*PYTHON, SLEEPS]))
     assert stream(watcher.stdout).readline() == "up\n"
     watcher.kill()
     assert all_gone_in_time(stream(watcher.stdout))
@@ -93,7 +94,7 @@ def test_a_killed_watcher_takes_the_program_with_it(started: list[subprocess.Pop
 
 def test_signals_and_the_exit_code_pass_through(started: list[subprocess.Popen[str]]) -> None:
     """The program gets our SIGTERM and its own exit code comes back."""
-    watcher = start(started, *WATCHED, sys.executable, "-c", SAYS_GOODBYE)
+    watcher = start(started, *watched([*PYTHON, SAYS_GOODBYE]))
     assert stream(watcher.stdout).readline() == "up\n"
     watcher.send_signal(signal.SIGTERM)
     assert stream(watcher.stdout).readline() == "bye\n"
@@ -102,7 +103,7 @@ def test_signals_and_the_exit_code_pass_through(started: list[subprocess.Popen[s
 
 def test_our_own_process_may_stop_by_itself(started: list[subprocess.Popen[str]]) -> None:
     """At EOF `stop` is called, and a process that heeds it ends as it likes."""
-    process = start(started, sys.executable, "-c", OWN_PROCESS.format(stop="stopped.set"))
+    process = start(started, *PYTHON, OWN_PROCESS.format(stop="stopped.set"))
     assert stream(process.stdout).readline() == "up\n"
     stream(process.stdin).close()
     assert stream(process.stdout).readline() == "stopped\n"
@@ -111,7 +112,7 @@ def test_our_own_process_may_stop_by_itself(started: list[subprocess.Popen[str]]
 
 def test_our_own_process_that_hangs_is_ended(started: list[subprocess.Popen[str]]) -> None:
     """A process that does not stop, or whose stop hangs, ends after the grace."""
-    process = start(started, sys.executable, "-c", OWN_PROCESS.format(stop="threading.Event().wait"))
+    process = start(started, *PYTHON, OWN_PROCESS.format(stop="threading.Event().wait"))
     assert stream(process.stdout).readline() == "up\n"
     stream(process.stdin).close()
     assert process.wait(timeout=2.5) == 1

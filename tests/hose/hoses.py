@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from tests.hose.fake_queue import FakeQueue
 
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.envelope import open_header
 from omni_etl.hose import CutLimits, EventHose, HoseLimits, RememberLimits
-from tests.hose.fake_queue import FakeQueue
 
 MIB = 1024 * 1024
 CUTS = CutLimits(
@@ -43,8 +43,8 @@ LIMITS = HoseLimits(
 
 def never_cut(limits: HoseLimits = LIMITS) -> HoseLimits:
     """What is accepted stays uncut until something else happens."""
-    ages = {"bulk_age_seconds": 1e6, "express_age_seconds": 1e6, "express_age_idle_seconds": 1e6}
-    return replace(limits, cuts=replace(limits.cuts, heartbeat_seconds=1e6, **ages))
+    cuts = replace(limits.cuts, bulk_age_seconds=1e6, express_age_seconds=1e6, express_age_idle_seconds=1e6)
+    return replace(limits, cuts=replace(cuts, heartbeat_seconds=1e6))
 
 
 def make_hose(

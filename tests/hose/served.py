@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-
-from omni_etl.hose import EventHose, HoseLimits, intake_app
 from tests.hose.fake_queue import FakeQueue
 from tests.hose.hoses import LIMITS, make_hose
+
+from omni_etl.hose import EventHose, HoseLimits, intake_app
 
 
 @dataclass(frozen=True, slots=True)

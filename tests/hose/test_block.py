@@ -6,10 +6,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hose.hoses import event
 
 from omni_etl.event import Refused, check, suppresses
 from omni_etl.hose.block import check_block
-from tests.hose.hoses import event
 
 GOOD = event(1)
 ODD_LINES = [

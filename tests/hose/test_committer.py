@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-
-from omni_etl.errors import IntakeError
-from omni_etl.hose import segments
 from tests.hose.fake_queue import FakeQueue
 from tests.hose.hoses import check_numbers, crash, event, make_hose, never_cut, recover, running_hose
+
+from omni_etl.errors import IntakeError
 
 
 class _Disk:
@@ -21,7 +20,7 @@ class _Disk:
         self.syncs = 0
         self.refuses = False
         self._fdatasync = os.fdatasync
-        monkeypatch.setattr(segments.os, "fdatasync", self.fdatasync)
+        monkeypatch.setattr(os, "fdatasync", self.fdatasync)
 
     def fdatasync(self, file: int) -> None:
         """The seam: what `segments` calls."""

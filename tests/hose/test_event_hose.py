@@ -1,19 +1,12 @@
 """hose.event_hose: accepted means kept, cut once, closed in order."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-
-from omni_etl.clock import ManualClock
-from omni_etl.envelope import open_header
-from omni_etl.errors import IntakeError, SettingsError, SpoolFullError
-from omni_etl.hose import EventHose
-from omni_etl.hose.answer import Answer
-from omni_etl.hose.segments import path_of, segments_in
 from tests.hose.fake_queue import LIMITS as QUEUE_LIMITS
 from tests.hose.fake_queue import FakeQueue
 from tests.hose.hoses import (
@@ -28,6 +21,13 @@ from tests.hose.hoses import (
     recover,
     running_hose,
 )
+
+from omni_etl.clock import ManualClock
+from omni_etl.envelope import open_header
+from omni_etl.errors import IntakeError, SettingsError, SpoolFullError
+from omni_etl.hose import EventHose
+from omni_etl.hose.answer import Answer
+from omni_etl.hose.segments import path_of, segments_in
 
 
 async def test_what_was_accepted_arrives_once_and_the_hose_says_goodbye(tmp_path: Path) -> None:
@@ -113,8 +113,7 @@ async def test_a_crash_at_any_byte_of_a_recovery_loses_and_doubles_nothing(tmp_p
         await recover(torn, queue)
         assert sorted(queue.lines()) == sorted([event(1), event(2, "bounce", bounce_class="10"), event(3)])
         check_numbers(queue)
-        for path in torn.iterdir():
-            path.unlink()
+        _empty(torn)
 
 
 async def test_the_spool_torn_at_any_byte_keeps_all_that_was_acknowledged(tmp_path: Path) -> None:
@@ -144,8 +143,7 @@ async def test_the_spool_torn_at_any_byte_keeps_all_that_was_acknowledged(tmp_pa
         assert len(set(lines)) == len(lines)
         assert {line for at, line in acknowledged if at <= size} <= set(lines)
         check_numbers(again)
-        for each in torn.iterdir():
-            each.unlink()
+        _empty(torn)
 
 
 async def test_a_repeated_request_gets_the_same_answer_and_changes_nothing(tmp_path: Path) -> None:
@@ -208,11 +206,10 @@ async def test_a_full_spool_is_503_until_the_queue_takes_envelopes_again(tmp_pat
     limits = replace(LIMITS, spool_bytes_max=50_000, spool_segment_bytes=10_000)
     with capture_logs() as logs:
         async with running_hose(tmp_path, queue, limits=limits) as hose:
-            accepted = 0
+            numbers = iter(range(10_000))
             with pytest.raises(SpoolFullError) as caught:
-                for number in range(10_000):
-                    await hose.accept(event(number, pad="x" * 200), key=str(number))
-                    accepted += 1
+                await _accept_all(hose, numbers)
+            accepted = next(numbers) - 1
             assert caught.value.retry_after_seconds
             await _until(lambda: hose._committer._batcher.count == 0)
             queue.away = False
@@ -297,8 +294,18 @@ async def test_a_part_that_ends_unasked_is_seen(tmp_path: Path) -> None:
         await hose.stop(1)
 
 
+async def _accept_all(hose: EventHose, numbers: Iterator[int]) -> None:
+    for number in numbers:
+        await hose.accept(event(number, pad="x" * 200), key=str(number))
+
+
 def _broken(*_: object, **__: object) -> None:
     raise ZeroDivisionError
+
+
+def _empty(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
 
 
 def _is(header: str, hose_id: str, lane: str) -> bool:

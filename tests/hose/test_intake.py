@@ -12,11 +12,11 @@ import orjson
 import pytest
 import urllib3
 import zstandard
+from tests.hose.hoses import LIMITS, MIB, event
+from tests.hose.served import Served, served
 
 from omni_etl.errors import SpoolFullError
 from omni_etl.hose import EventHose
-from tests.hose.hoses import LIMITS, MIB, event
-from tests.hose.served import Served, served
 
 ONE, TWO = event(1), event(2)
 SMALL = replace(LIMITS, body_bytes_max=100_000, raw_bytes_max=200_000)

@@ -2,13 +2,14 @@
 
 import random
 
+from tests.hose.fake_queue import lines_of
+from tests.hose.hoses import event
+
 from omni_etl.envelope import open_header
 from omni_etl.hose.batcher import Cut
 from omni_etl.hose.numbers import HoseNumbers
 from omni_etl.hose.seal import Order, seal_all
 from omni_etl.queue import entry_bytes
-from tests.hose.fake_queue import lines_of
-from tests.hose.hoses import event
 
 
 def test_an_envelope_says_its_numbers() -> None:

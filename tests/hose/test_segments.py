@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from omni_etl.hose import segments
 from omni_etl.hose.numbers import HoseNumbers
 from omni_etl.hose.records import Confirmed, Start, frame, scan
 from omni_etl.hose.segments import SegmentWriter, path_of, read_record, segments_in
@@ -44,8 +43,17 @@ def test_every_step_is_synced_before_it_is_believed(tmp_path: Path, monkeypatch:
     """START with its file, its name with the directory, then each durable group; a lazy one waits for the next sync."""
     synced: list[str] = []
     fdatasync, fsync = os.fdatasync, os.fsync
-    monkeypatch.setattr(segments.os, "fdatasync", lambda file: (synced.append("file"), fdatasync(file)))
-    monkeypatch.setattr(segments.os, "fsync", lambda file: (synced.append("directory"), fsync(file)))
+
+    def _sync_file(file: int) -> None:
+        synced.append("file")
+        fdatasync(file)
+
+    def _sync_directory(file: int) -> None:
+        synced.append("directory")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fdatasync", _sync_file)
+    monkeypatch.setattr(os, "fsync", _sync_directory)
     writer = _writer(tmp_path)
     writer.append([ONE], START, durable=True)
     assert synced == ["file", "directory", "file"]
@@ -64,7 +72,7 @@ def test_a_refused_group_ends_the_segment_and_the_next_one_says_where(
     writer.append([ONE], START, durable=True)
     good_bytes = path_of(tmp_path, 1).stat().st_size
     with monkeypatch.context() as patch:
-        patch.setattr(segments.os, call, _no_space)
+        patch.setattr(os, call, _no_space)
         with pytest.raises(OSError, match="No space"):
             writer.append([TWO], START, durable=True)
     assert path_of(tmp_path, 1).stat().st_size == good_bytes
@@ -82,7 +90,7 @@ def test_an_ended_segment_forgets_what_was_written_lazily(tmp_path: Path, monkey
     writer.append([ONE], START, durable=True)
     good_bytes = path_of(tmp_path, 1).stat().st_size
     writer.append([ONE], START, durable=False)
-    monkeypatch.setattr(segments.os, "fdatasync", _no_space)
+    monkeypatch.setattr(os, "fdatasync", _no_space)
     with pytest.raises(OSError, match="No space"):
         writer.append([TWO], START, durable=True)
     assert writer.ended == {1: good_bytes}
@@ -91,7 +99,7 @@ def test_an_ended_segment_forgets_what_was_written_lazily(tmp_path: Path, monkey
 def test_a_full_disk_leaves_no_heap_of_empty_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment in which nothing was ever believed is deleted again."""
     writer = _writer(tmp_path)
-    monkeypatch.setattr(segments.os, "fdatasync", _no_space)
+    monkeypatch.setattr(os, "fdatasync", _no_space)
     for _ in range(3):
         with pytest.raises(OSError, match="No space"):
             writer.append([ONE], START, durable=True)

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
+from tests.builders import sealed
+from tests.hose.fake_queue import LIMITS, FakeQueue
+from tests.hose.hoses import event
 
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import Lane, SealedEnvelope, open_header
 from omni_etl.hose.sender import Sender
 from omni_etl.queue import Failures
-from tests.builders import sealed
-from tests.hose.fake_queue import LIMITS, FakeQueue
-from tests.hose.hoses import event
 
 
 class _Shelf:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from tests.hose.fake_queue import lines_of
+from tests.hose.hoses import event
 
 from omni_etl.clock import ManualClock
 from omni_etl.errors import SettingsError
@@ -17,8 +19,6 @@ from omni_etl.hose.requests import RememberLimits, RequestMemory
 from omni_etl.hose.seal import Order
 from omni_etl.hose.segments import path_of, segments_in
 from omni_etl.hose.spool import Group, Spool, SpoolLimits, lock
-from tests.hose.fake_queue import lines_of
-from tests.hose.hoses import event
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def test_a_refused_commit_changes_nothing(tmp_path: Path, monkeypatch: pyt
         await spool.commit(_accepted(1))
         before = (spool.numbers("h"), spool.unsent_count, spool.size_bytes)
         with monkeypatch.context() as patch:
-            patch.setattr(segments.os, "fdatasync", _refuse)
+            patch.setattr(os, "fdatasync", _refuse)
             with pytest.raises(OSError, match="refused"):
                 await spool.commit(Group(accepted=_accepted(2).accepted, orders=_cut(1).orders))
         assert (spool.numbers("h"), spool.unsent_count, spool.size_bytes) == before

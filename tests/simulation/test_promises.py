@@ -125,3 +125,130 @@ async def test_a_stopping_parent_gives_back_what_it_did_not_finish() -> None:
     ready = [(await world.queue.depth(name)).ready for name in ("express", "bulk")]
     assert sum(ready) == 10
     await world.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_two_parents_on_one_queue_never_double_an_effect(seed: int) -> None:
+    """They share lanes, sidings and a tracker that forgets; leases lapse from one to the other."""
+    world = World(seed)
+    await world.open()
+    other = world.beside()
+    world.queue.faults.duplicate_share, world.queue.faults.answer_lost_share = 0.2, 0.1
+    world.trouble.unavailable = world.trouble.dies_after = 0.05
+    await world.send(40)
+    await world.until(lambda: bool(world.supervisor._held and other.supervisor._held), seconds_max=60)
+    world.tracker.forget()
+    await other.kill()
+    await world.until(world.is_settled, seconds_max=600)
+    world.check()
+    await world.close()
+    await other.close()
+
+
+async def test_express_is_not_held_up_by_a_bulk_backlog() -> None:
+    """Every child is full of slow bulk work, and more waits: an express envelope is handed out at once, everywhere."""
+    world = World(6)
+    await world.open()
+    world.trouble.slow_seconds = 600.0
+    await world.send(40, lane="bulk")
+    desks = world.supervisor.desks.values()
+    await world.until(lambda: all(len(desk.in_flight) == 2 and desk.backlog() > 5 for desk in desks), seconds_max=20)
+    await world.send(1, lane="express")
+    await world.until(
+        lambda: all(any(held.is_express for held in desk.in_flight.values()) for desk in desks), seconds_max=0.5
+    )
+    await world.close()
+
+
+async def test_a_siding_gets_half_and_leaves_half() -> None:
+    """After an outage the old backlog shrinks although the lane is full, and the lane moves although the backlog is large."""
+    world = World(7)
+    await world.open()
+    world.trouble.away = {"metrics"}
+    await world.send(40, lane="bulk")
+    await world.until(lambda: world.stored(siding("metrics")) == 40, seconds_max=200)
+    world.trouble.away = set()
+    old, world.trouble.slow_seconds = list(world.sent), 1.0
+    await world.send(40, lane="bulk")
+    await world.until(lambda: sum(world.effects["metrics", key] for key in old) >= 30, seconds_max=100)
+    new = sum(world.effects["metrics", key] for key in world.sent if key not in old)
+    assert 15 <= new <= 32
+    await world.until(world.is_settled, seconds_max=300)
+    world.check()
+    await world.close()
+
+
+async def test_leases_are_renewed_while_their_envelopes_wait() -> None:
+    """Work that takes many leases' time in all is received once: nothing lapses in our hands."""
+    world = World(8)
+    await world.open()
+    world.trouble.slow_seconds = 20.0  # 16 envelopes, 2 slots: about 80 seconds, of leases of 30
+    await world.send(16, lane="bulk")
+    counts: set[int] = set()
+
+    def settled() -> bool:
+        counts.update(each.receive_count for each in world.queue._shelves["bulk"].messages.values())
+        return world.is_settled()
+
+    began = world.clock.monotonic()
+    await world.until(settled, seconds_max=600)
+    assert world.clock.monotonic() - began > 2 * world.limits.lease_seconds
+    assert counts == {0, 1}
+    world.check()
+    await world.close()
+
+
+async def test_what_lapses_in_our_hands_is_done_by_whoever_has_it_next() -> None:
+    """The queue is away for longer than a lease: late children give the work back untouched, and no slot is lost."""
+    world = World(9)
+    await world.open()
+    world.trouble.slow_seconds = 600.0
+    await world.send(10)
+    desks = world.supervisor.desks.values()
+    await world.until(lambda: all(len(desk.in_flight) >= 2 for desk in desks), seconds_max=20)
+    world.queue.faults.unavailable = True
+    began = world.clock.monotonic()
+    await world.until(lambda: world.clock.monotonic() - began > 40, seconds_max=60)
+    assert not world.supervisor._held
+    world.queue.faults.unavailable, world.trouble.slow_seconds = False, 0.2
+    await world.until(world.is_settled, seconds_max=1200)
+    world.check()
+    await world.close()
+
+
+@pytest.mark.parametrize("end", ["the child dies", "the lease lapses"])
+async def test_a_lost_probe_does_not_leave_a_circuit_open_for_ever(end: str) -> None:
+    """The one work that would have told that the engine is back never does; another one is sent."""
+    world = World(10)
+    await world.open()
+    world.trouble.away = {"metrics"}
+    await world.send(6)
+    circuit = world.supervisor.desks["metrics"].circuit
+    await world.until(lambda: circuit._probing, seconds_max=60)
+    if end == "the child dies":
+        world.children.die("metrics")
+    else:
+        world.queue.faults.unavailable = True
+        await world.until(lambda: not world.supervisor._held, seconds_max=60)
+        world.queue.faults.unavailable = False
+    world.trouble.away = set()
+    await world.until(lambda: not circuit.is_open, seconds_max=60)
+    await world.until(world.is_settled, seconds_max=120)
+    world.check()
+    await world.close()
+
+
+async def test_who_kills_its_child_takes_no_innocent_with_it() -> None:
+    """Under traffic that never ends, only the killer is buried; everybody it had for company is done."""
+    world = World(11)
+    await world.open()
+    await world.send(6, lane="bulk")
+    world.trouble.always_deadly = {("webhooks", world.sent[2])}
+    for _ in range(120):
+        await world.send(4, lane="express")
+        await world.until(lambda: world.rng.random() < 0.2, seconds_max=60)
+    assert list(world.registry.reasons) == [("webhooks", world.sent[2])]
+    await world.until(world.is_settled, seconds_max=300)
+    assert list(world.registry.reasons) == [("webhooks", world.sent[2])]
+    world.check()
+    await world.close()

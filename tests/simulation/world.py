@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 from omni_etl.backends.memory import AWS_LIMITS, Faults, MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
-from omni_etl.envelope import SealedEnvelope, Stamp, open_header, pack
+from omni_etl.envelope import Lane, SealedEnvelope, Stamp, open_header, pack
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import LANES, dead_letters, queue_names, siding
 from omni_etl.registry import DeadLetter, RegisteredService, RoleReport
@@ -95,6 +96,7 @@ class Trouble:
     dies_after: float = 0.0  # the effect is made, the answer is not
     slow_seconds: float = 0.2
     always_poison: set[tuple[str, str]] = field(default_factory=set)  # (service, key)
+    always_deadly: set[tuple[str, str]] = field(default_factory=set)  # (service, key) that kills its child
     away: set[str] = field(default_factory=set)  # services whose engine is away
 
 
@@ -133,13 +135,13 @@ class WorldChildren:
         key = open_header(work.header).key
         outcome = self._outcome(service, key, work)
         if outcome == "dies_before":
-            self._die(service)
+            self.die(service)
             return
         if outcome in ("done", "dies_after"):
             world.effects[service, key] += (service, key) not in world.ledger
             world.ledger.add((service, key))
         if outcome == "dies_after":
-            self._die(service)
+            self.die(service)
             return
         world.supervisor.child_answered(service, Result(work.work_id, outcome, outcome))  # type: ignore[arg-type]  # a Literal
 
@@ -147,6 +149,8 @@ class WorldChildren:
         world, trouble = self._world, self._world.trouble
         if service in trouble.away:
             return "unavailable"
+        if (service, key) in trouble.always_deadly:
+            return "dies_before"
         if (service, key) in trouble.always_poison:
             return "poison"
         if world.clock.monotonic() >= work.deadline:
@@ -156,7 +160,8 @@ class WorldChildren:
                 return name
         return "done"
 
-    def _die(self, service: str) -> None:
+    def die(self, service: str) -> None:
+        """Gone with all it held, and replaced at once."""
         self._generation[service] += 1
         self._world.supervisor.child_died(service)
         self._world.supervisor.child_ready(service, frozenset({"delivery", "bounce"}))
@@ -193,8 +198,16 @@ class World:
 
     def begin(self) -> None:
         """Let the parent run."""
-        children: Any = WorldChildren(self)
+        self.children = WorldChildren(self)
+        children: Any = self.children
         self._running = asyncio.create_task(self.supervisor.run(children))
+
+    def beside(self) -> World:
+        """Another parent on the same engines."""
+        other = copy.copy(self)
+        other._start()
+        other.begin()
+        return other
 
     async def kill(self) -> None:
         """The parent dies with all it knew; another one starts."""
@@ -204,10 +217,10 @@ class World:
         self._start()
         self.begin()
 
-    async def send(self, count: int) -> None:
+    async def send(self, count: int, *, lane: Lane | None = None) -> None:
         """Put envelopes into the lanes, as a hose would: again until the queue confirms."""
         for _ in range(count):
-            sealed = envelope(len(self.sent) + 1, lane=LANES[self.rng.random() < 0.7])
+            sealed = envelope(len(self.sent) + 1, lane=lane or LANES[self.rng.random() < 0.7])
             header = open_header(sealed.header)
             self.sent.append(header.key)
             while True:

@@ -1,7 +1,7 @@
 """Nothing outlives its starter: the other end of a pipe tells, because the kernel closes it even after kill -9.
 
-`watch_starter` is for our own processes. `python -m omni_etl.embedded.starter ARGV…` runs a foreign program that knows
-nothing of this, such as Valkey: it is started with a pipe as its standard input, whose other end the starter keeps.
+`watch_starter` is for our own processes. `watched` is for foreign programs that know nothing of this, such as Valkey: they
+run under this file as a small program of its own. It imports nothing of ours, so that the watcher stays small.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def watch_starter(
     thread = threading.Thread(target=_watch, args=(descriptor, stop, end), name="starter", daemon=True)
     thread.start()
     return thread
+
+
+def watched(arguments: Sequence[str]) -> list[str]:
+    """The command that runs a program under a watcher: start it with a pipe as standard input and keep the other end."""
+    return [sys.executable, "-I", __file__, *arguments]
 
 
 def run_watched(arguments: Sequence[str], *, descriptor: int = 0) -> int:

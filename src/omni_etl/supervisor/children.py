@@ -100,9 +100,9 @@ class Children:
             await channel.send(work)
 
     async def ping(self) -> None:
-        """Ask every child for ever whether its loop turns; one that is silent for a minute is killed.
+        """Ask every child for ever whether its loop turns; one that is silent for a minute is killed and replaced.
 
-        Then it is replaced, or, where it never became ready, stops the parent.
+        So is one that has said nothing at all since its start.
         """
         while True:
             await self._clock.sleep(PING_SECONDS)

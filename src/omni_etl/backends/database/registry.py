@@ -36,7 +36,10 @@ class DatabaseRegistry:
         await self._database.close(self)
 
     async def register(self, names: Sequence[str]) -> None:
-        """A known name keeps its time; a retired one owes only what is cut from now on."""
+        """A known name keeps its time, a retired one is owed what is cut from now on; the first ever are owed everything.
+
+        A hose may have cut envelopes before the first parent came. Nobody but the first services can be meant by them.
+        """
         if not names:
             return
         statement = self._database.insert(service_registrations)
@@ -45,9 +48,10 @@ class DatabaseRegistry:
             set_={"registered_at_ms": statement.excluded.registered_at_ms, "retired": False},
             where=service_registrations.c.retired,
         )
-        now_ms = self._now_ms()
-        rows = [{"name": name, "registered_at_ms": now_ms, "retired": False} for name in names]
         async with self._database.writing() as connection:
+            is_first = (await connection.execute(select(service_registrations.c.name).limit(1))).first() is None
+            since_ms = 0 if is_first else self._now_ms()
+            rows = [{"name": name, "registered_at_ms": since_ms, "retired": False} for name in names]
             await connection.execute(statement, rows)
 
     async def retire(self, name: str) -> bool:
