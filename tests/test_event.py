@@ -1,5 +1,7 @@
 """event.check: the one judge of what may enter."""
 
+import json
+
 import orjson
 import pytest
 
@@ -66,3 +68,31 @@ def test_what_may_not_enter_is_refused_with_a_reason(line: bytes, reason: str) -
     """Each way of being wrong has words for the producer."""
     with pytest.raises(Refused, match=reason.replace("|", r"\|")):
         check(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"type": "open", "timestamp": "1", "type": "click"}', "stands twice"),
+        (b'{"type": "open", "timestamp": "1", "x": {"a": 1, "a": 1}}', "stands twice"),
+        (b'{"type": "open", "timestamp": "1", "n": 123456789012345678901234567890}', "does not fit 64 bits"),
+        (b'{"type": "open", "timestamp": "1", "n": -9223372036854775809}', "does not fit 64 bits"),
+    ],
+)
+def test_the_spelling_of_pythons_json_hides_nothing(line: bytes, reason: str) -> None:
+    """White space is mended, nothing else is."""
+    with pytest.raises(Refused, match=reason):
+        check(line)
+
+
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_what_pythons_json_writes_passes(ensure_ascii: bool) -> None:  # noqa: FBT001 a pytest parameter
+    """With its spaces and its escapes, as most producers in Python send it."""
+    event = {
+        "type": "open",
+        "timestamp": "1",
+        "event_id": "1",
+        "x": ["é", "\u2028", 1e16, -0.0, 2**64 - 1, None, {"a": True}],
+    }
+    assert (checked := check(json.dumps(event, ensure_ascii=ensure_ascii).encode())) is not None
+    assert checked.line == orjson.dumps(event)

@@ -55,7 +55,7 @@ class LeaseLapsedError(OmniError):
 
 
 class PoisonError(OmniError):
-    """This envelope cannot be applied by this service; the message is the reason shown beside the dead letter."""
+    """An envelope that cannot be applied by this service; the message is the reason shown beside the dead letter."""
 
 
 class IdConflictError(PoisonError):

@@ -18,6 +18,8 @@ LINE_BYTES_MAX: Final = 128 * 1024
 DEPTH_MAX: Final = 32
 TIMESTAMP_MAX: Final = 4_102_444_800  # 2100-01-01T00:00:00Z; DateTime64(3) and every receiver hold it
 SUBACCOUNT_ID_MAX: Final = 2**31 - 1  # "integers fit signed 32 bits" (SparkPost API conventions)
+BACKSLASH: Final = 0x5C
+QUOTE: Final = 0x22
 NUMBER_MIN: Final = -(2**63)
 NUMBER_MAX: Final = 2**64 - 1
 
@@ -235,11 +237,11 @@ def _check_depth(line: bytes) -> None:
         if in_string:
             if escaped:
                 escaped = False
-            elif byte == 0x5C:  # backslash
+            elif byte == BACKSLASH:
                 escaped = True
-            elif byte == 0x22:  # quote
+            elif byte == QUOTE:
                 in_string = False
-        elif byte == 0x22:
+        elif byte == QUOTE:
             in_string = True
         elif byte in b"{[":
             depth += 1

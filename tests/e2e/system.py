@@ -62,7 +62,7 @@ class System:
                 found[arguments[-2]] = process.pid
             elif (arguments and arguments[0].endswith("valkey-server")) or "valkey-server" in process.name():
                 found["tracker"] = process.pid
-            elif "omni_etl.embedded.starter" in arguments:
+            elif any(each.endswith("starter.py") for each in arguments):
                 found["tracker starter"] = process.pid
         return found
 

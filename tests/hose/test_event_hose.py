@@ -1,6 +1,7 @@
 """hose.event_hose: accepted means kept, cut once, closed in order."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.hose.hoses import (
 
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import open_header
-from omni_etl.errors import IntakeError, SettingsError, SpoolFullError
+from omni_etl.errors import IntakeError, SettingsError, SpoolFullError, UnavailableError
 from omni_etl.hose import EventHose
 from omni_etl.hose.answer import Answer
 from omni_etl.hose.segments import path_of, segments_in
@@ -282,6 +283,33 @@ async def test_a_queue_that_can_never_take_our_envelopes_is_refused_at_start(tmp
         await make_hose(tmp_path, queue).start()
 
 
+async def test_a_disk_that_refuses_at_start_is_an_engine_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told in a sentence, and the next try finds the directory free and everything in it."""
+    hose = make_hose(tmp_path / "a", FakeQueue(), limits=never_cut())
+    await hose.start()
+    await hose.accept(event(1))
+    left = await crash(hose, into=tmp_path / "b")
+    queue = FakeQueue()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", _refuse)
+        with pytest.raises(UnavailableError, match="disk under"):
+            await make_hose(left, queue).start()
+    await recover(left, queue)
+    assert queue.lines() == [event(1)]
+    check_numbers(queue)
+
+
+async def test_a_queue_away_at_start_is_no_reason_not_to_take_events(tmp_path: Path) -> None:
+    """The spool is there for that."""
+    queue = FakeQueue()
+    queue.away = True
+    with capture_logs():
+        async with running_hose(tmp_path, queue) as hose:
+            assert (await hose.accept(event(1))).accepted == 1
+            queue.away = False
+    assert queue.lines() == [event(1)]
+
+
 async def test_a_part_that_ends_unasked_is_seen(tmp_path: Path) -> None:
     """`watch` raises it, so that the process can end."""
     hose = make_hose(tmp_path, FakeQueue())
@@ -297,6 +325,10 @@ async def test_a_part_that_ends_unasked_is_seen(tmp_path: Path) -> None:
 async def _accept_all(hose: EventHose, numbers: Iterator[int]) -> None:
     for number in numbers:
         await hose.accept(event(number, pad="x" * 200), key=str(number))
+
+
+def _refuse(_: int) -> None:
+    raise OSError("refused")
 
 
 def _broken(*_: object, **__: object) -> None:

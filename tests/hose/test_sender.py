@@ -46,7 +46,12 @@ class _Scene:
         self.shelf = _Shelf()
         self.clock = ManualClock()
         self.sender = Sender(
-            queue, shelf=self.shelf, clock=self.clock, rng=random.Random(1), in_flight_max=in_flight_max
+            queue,
+            shelf=self.shelf,
+            clock=self.clock,
+            rng=random.Random(1),
+            in_flight_max=in_flight_max,
+            queue_is_open=False,
         )
 
     def add(self, lane: Lane, count: int) -> list[int]:

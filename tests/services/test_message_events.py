@@ -114,7 +114,9 @@ async def test_a_domain_that_is_not_given_is_the_address_s(
     assert [tuple(row) for row in counted] == [expected]
 
 
-TEXTS = st.text(max_size=40) | st.sampled_from(["null", "\0", "\u2028", '"', "\\", "'", "😀", "NaN", "\r\n", "\x7f", "{}"])
+TEXTS = st.text(max_size=40) | st.sampled_from(
+    ["null", "\0", "\u2028", '"', "\\", "'", "😀", "NaN", "\r\n", "\x7f", "{}"]
+)
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,

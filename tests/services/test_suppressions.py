@@ -25,12 +25,15 @@ def event(type_name: str = "spam_complaint", **fields: str) -> bytes:
     return orjson.dumps({**basic, **fields})
 
 
+CUT_AT_MS = (TIME + 3600) * 1000
+
+
 def envelope(*lines: bytes, seq: int = 1) -> Envelope:
     """These lines as an opened envelope."""
     by_type: dict[str, list[bytes]] = {}
     for line in lines:
         by_type.setdefault(orjson.loads(line)["type"], []).append(line)
-    sealed = pack(by_type, Stamp("hose", "express", seq, TIME * 1000, {"express": seq, "bulk": 0}, len(lines)))
+    sealed = pack(by_type, Stamp("hose", "express", seq, CUT_AT_MS, {"express": seq, "bulk": 0}, len(lines)))
     return open_payload(open_header(sealed.header), sealed.payload)
 
 
@@ -155,3 +158,8 @@ async def test_another_envelope_under_the_same_key_is_a_conflict(service: Suppre
     await service.apply(envelope(event()), deadline())
     with pytest.raises(IdConflictError):
         await service.apply(envelope(event("bounce", bounce_class="1")), deadline())
+
+
+async def test_an_event_dated_in_the_future_speaks_as_of_its_cut() -> None:
+    """A wrong clock somewhere must not win over every DELETE until its date."""
+    assert saying(event(timestamp="4000000000")).said_at_ms == CUT_AT_MS

@@ -105,12 +105,13 @@ class WorldChildren:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._parent = world.supervisor  # whom they answer, also when another one has taken its place
         self._generation: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep(self, service: str) -> None:
         """Ready at once, and for ever."""
-        self._world.supervisor.child_ready(service, frozenset({"delivery", "bounce"}))
+        self._parent.child_ready(service, frozenset({"delivery", "bounce"}))
         await asyncio.Event().wait()
 
     async def ping(self) -> None:
@@ -143,7 +144,7 @@ class WorldChildren:
         if outcome == "dies_after":
             self.die(service)
             return
-        world.supervisor.child_answered(service, Result(work.work_id, outcome, outcome))  # type: ignore[arg-type]  # a Literal
+        self._parent.child_answered(service, Result(work.work_id, outcome, outcome))  # type: ignore[arg-type]  # a Literal
 
     def _outcome(self, service: str, key: str, work: Work) -> str:
         world, trouble = self._world, self._world.trouble
@@ -163,8 +164,8 @@ class WorldChildren:
     def die(self, service: str) -> None:
         """Gone with all it held, and replaced at once."""
         self._generation[service] += 1
-        self._world.supervisor.child_died(service)
-        self._world.supervisor.child_ready(service, frozenset({"delivery", "bounce"}))
+        self._parent.child_died(service)
+        self._parent.child_ready(service, frozenset({"delivery", "bounce"}))
 
 
 class World:

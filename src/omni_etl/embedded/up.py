@@ -20,6 +20,7 @@ from omni_etl.backends.database.registry import DatabaseRegistry
 from omni_etl.clock import Clock
 from omni_etl.embedded.ports import free_ports
 from omni_etl.embedded.roles import Role, Roles
+from omni_etl.embedded.starter import watched
 from omni_etl.embedded.valkey import EmbeddedValkey
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.settings import Settings
@@ -139,7 +140,7 @@ class Up:
             arguments = [sys.executable, "-m", "omni_etl", name, "--watch-stdin"]
             return Role(name, arguments, environment, lambda _pid: _answers(url), seconds)
 
-        valkey = [sys.executable, "-m", "omni_etl.embedded.starter", *self._valkey.command()]
+        valkey = watched(self._valkey.command())
         parent = omni("run", "")
         return (
             Role("tracker", valkey, {}, lambda _pid: self._tracker_answers(), seconds),

@@ -19,7 +19,9 @@ from omni_etl.hose.block import check_block
 
 LINES_MAX: Final = 250_000  # of one request: splitting it must not cost many times its size
 COMMAS_MAX: Final = 16 * LINES_MAX  # an array has no more elements than commas, whatever they are
-LINES_AT_ONCE: Final = 100  # checked before others get their turn; larger blocks leave the processor cache and are slower
+LINES_AT_ONCE: Final = (
+    100  # checked before others get their turn; larger blocks leave the processor cache and are slower
+)
 BYTES_AT_ONCE: Final = 1024 * 1024
 EVENT_ID_BYTES: Final = 16
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import random
-from contextlib import suppress
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,15 +76,16 @@ class EventHose:
 
         Raises:
             SettingsError: another hose holds the directory, or the queue can never take our envelopes.
-            OSError: the disk refuses.
+            UnavailableError: the disk refuses; nothing was lost, and a later start goes on from here.
 
         """
         self._check_queue()
-        with suppress(UnavailableError):  # away for now: the sender opens it when it is back
-            await self._queue.open(LANES)
         self._lock = lock(self._directory)
         try:
-            await self._build()
+            await self._build(queue_is_open=await self._open_queue())
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._lock)
+            raise UnavailableError(f"the disk under {self._directory} refuses: {error}") from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -168,7 +169,15 @@ class EventHose:
                 f"Envelopes must fit the queue, and the queue must take at least {ENTRY_BYTES_MIN} bytes.",
             )
 
-    async def _build(self) -> None:
+    async def _open_queue(self) -> bool:
+        """Whether it is there; if not, the sender opens it when it is back."""
+        try:
+            await self._queue.open(LANES)
+        except UnavailableError:
+            return False
+        return True
+
+    async def _build(self, *, queue_is_open: bool) -> None:
         self._memory = RequestMemory(self._directory, clock=self._clock, limits=self.limits.requests)
         history = await asyncio.to_thread(read_history, self._directory, self._memory.remember)
         self._spool = Spool(
@@ -185,6 +194,7 @@ class EventHose:
             clock=self._clock,
             rng=self._rng,
             in_flight_max=self.limits.sends_in_flight_max,
+            queue_is_open=queue_is_open,
         )
         batcher = Batcher(self.limits.cuts, now=self._clock.monotonic())
         self._committer = Committer(
@@ -204,7 +214,7 @@ class EventHose:
         for lane in LANES:
             self._sender.add(lane, [place for place, of_lane in history.unsent.items() if of_lane == lane])
         orders = [order for hose_id in self._spool.open_ids for order in self._last_orders(history, hose_id)]
-        if history.segments:
+        if history.unsent or orders or history.cut_off_bytes:
             get_logger().info(
                 "hose_recovered",
                 resent_envelopes=len(history.unsent),
@@ -247,6 +257,7 @@ class EventHose:
         except OSError as error:  # nothing is lost by it: a few envelopes are sent again under their old keys
             get_logger().error("hose_spool_failed", reason=str(error))
         self._memory.close()
+        await self._queue.close()
         assert self._lock is not None
         os.close(self._lock)
 

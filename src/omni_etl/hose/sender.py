@@ -57,7 +57,9 @@ class _Batch:
 class Sender:
     """Up to `in_flight_max` send calls at the same time."""
 
-    def __init__(self, queue: Queue, *, shelf: Shelf, clock: Clock, rng: random.Random, in_flight_max: int) -> None:
+    def __init__(
+        self, queue: Queue, *, shelf: Shelf, clock: Clock, rng: random.Random, in_flight_max: int, queue_is_open: bool
+    ) -> None:
         self._queue = queue
         self._shelf = shelf
         self._clock = clock
@@ -67,7 +69,7 @@ class Sender:
         self._pending: dict[Lane, deque[int]] = {"express": deque(), "bulk": deque()}
         self._again: list[_Again] = []
         self._sends: dict[asyncio.Task[None], Lane] = {}
-        self._is_open = False
+        self._is_open = queue_is_open
         self._away_tries = 0
         self._away_until = 0.0
         self._broken: BaseException | None = None

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from omni_etl.envelope import Envelope
 from omni_etl.event import TYPES
 from omni_etl.service import Deadline
+from omni_etl.services.domains import domain_or_of
 from omni_etl.services.marker_row import marker_columns
 from omni_etl.store import Store, insert_once
 
@@ -78,13 +79,15 @@ class MessageEvents:
 
 
 def columns(envelope: Envelope) -> Any:
-    """The rows of an envelope, its marker row last; an absent field is null, which the engine turns into its default."""
+    """The rows of an envelope, its marker row last; an absent field is null, which the engine takes for ''."""
     events = _fields.decode_lines(envelope.raw)
     events.append(SearchedFields(timestamp=str(envelope.header.cut_at_ms // MILLISECONDS)))  # the marker's own time
     fields = _columns_of(events)
     fields["timestamp"] = pc.multiply(fields["timestamp"].cast(pa.int64()), MILLISECONDS).cast(
         pa.timestamp("ms", "UTC")
     )
+    fields["recipient_domain"] = domain_or_of(fields["recipient_domain"], fields["rcpt_to"])
+    fields["sending_domain"] = domain_or_of(fields["sending_domain"], fields["friendly_from"])
     fields["subaccount_id"] = _number(fields["subaccount_id"])
     types = [each.type for each in envelope.header.types for _ in range(each.count)]
     rows = len(events)

@@ -76,17 +76,18 @@ def sayings_of(envelope: Envelope) -> Iterator[Saying]:
         for heard in map(_heard.decode, lines):
             recipient = address_key(heard.rcpt_to or "") or address_key(heard.raw_rcpt_to or "")
             if recipient and suppresses(type_name, heard.bounce_class):
-                yield _saying(type_name, heard, recipient)
+                yield _saying(type_name, heard, recipient, envelope.header.cut_at_ms)
 
 
-def _saying(type_name: str, heard: _Heard, recipient: str) -> Saying:
+def _saying(type_name: str, heard: _Heard, recipient: str, cut_at_ms: int) -> Saying:
     kind: SuppressionType = "transactional" if heard.transactional == "1" else "non_transactional"
     return Saying(
         subaccount_id=int(heard.subaccount_id or PRIMARY_ACCOUNT),
         recipient=recipient,
         type=kind,
         suppressed=True,
-        said_at_ms=int(heard.timestamp) * 1000,
+        # Never after the cut: an event dated in the future would otherwise win over every DELETE until then.
+        said_at_ms=min(int(heard.timestamp) * 1000, cut_at_ms),
         said_id=heard.event_id,
         source=SOURCES[type_name],
         description=_description(type_name, heard),

@@ -12,12 +12,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-import omni_etl
 from omni_etl.errors import SettingsError
 
 Part = Literal["control", "outbox", "queue"]
 
-SCRIPTS: Final = Path(omni_etl.__file__).parent / "migrations"
+SCRIPTS: Final = Path(__file__).parents[2] / "migrations"
 _alembic: Final = threading.Lock()  # alembic keeps what it works on in module globals
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_etl.envelope import Envelope
+from omni_etl.services.domains import domain_or_of
 from omni_etl.services.marker_row import marker_columns
 from omni_etl.services.metrics.measures import CLICKED, DELIVERED, ENGAGED, EXPLAINED, CountedFields, measures
 
@@ -35,7 +36,6 @@ _NAMES: Final = {
 }
 _NUMBER: Final = r"^[0-9]{1,12}$"
 _LARGE_NUMBER: Final = r"^[0-9]{13,}$"
-_ADDRESS_DOMAIN: Final = r"@(?P<domain>[^@> ]+)>?$"
 
 _fields: Final = msgspec.json.Decoder(CountedFields)
 
@@ -81,8 +81,8 @@ def _events(envelope: Envelope) -> Any:
             "subaccount_id": _given(text["subaccount_id"]).cast(pa.uint32()),
             "type": pa.array(types, pa.string()),
             "measure": measure,
-            "domain": _domain(text["recipient_domain"], text["rcpt_to"]),
-            "sending_domain": _domain(text["sending_domain"], text["friendly_from"]),
+            "domain": domain_or_of(text["recipient_domain"], text["rcpt_to"]),
+            "sending_domain": domain_or_of(text["sending_domain"], text["friendly_from"]),
             "reason": pc.utf8_slice_codeunits(text["reason"], 0, REASON_CHARACTERS_MAX),
             "link_name": pc.coalesce(_given(text["target_link_name"]), text["target_link_url"]),
             "delivery_ms": _number(pc.if_else(delivered, text["queue_time"], None)),
@@ -122,15 +122,6 @@ def _message(events: Any) -> Any:
         events["transmission_id"], events["rcpt_to"], "/", null_handling="replace", null_replacement=""
     )
     return pc.coalesce(_given(events["message_id"]), recipient)
-
-
-def _domain(given: Any, address: Any) -> Any:
-    """The domain as given, or else the address's own; as the table message_events has it."""
-    if given.null_count == 0:
-        return given
-    encoded = address.dictionary_encode()
-    found = pc.struct_field(pc.extract_regex(encoded.dictionary, pattern=_ADDRESS_DOMAIN), "domain")
-    return pc.coalesce(given, pc.utf8_lower(found).take(encoded.indices))
 
 
 def _given(text: Any) -> Any:

@@ -1,0 +1,91 @@
+"""The API on its real database, over real HTTP: what its tests share."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+from yarl import URL
+
+from omni_etl.api import ApiParts, api_app
+from omni_etl.backends.database import DatabaseKeys, DatabaseSuppressionList, DatabaseWebhooks, open_database
+from omni_etl.clock import ManualClock
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    body: Any  # parsed where it is JSON
+    headers: Mapping[str, str]
+
+    @property
+    def error(self) -> str:
+        """The one message, in the one shape of errors."""
+        (error,) = self.body["errors"]
+        message: str = error["message"]
+        return message
+
+
+@dataclass(slots=True)
+class Api:
+    """A running API, its parts, and a client with a key."""
+
+    directory: Path
+    parts: ApiParts
+    clock: ManualClock
+    session: aiohttp.ClientSession
+    url: str
+    key: str = ""
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> Answer:
+        """One request, its path sent exactly as it stands here; with our key unless headers say otherwise."""
+        sent = {"Authorization": self.key, **(headers or {})}
+        arguments: dict[str, Any] = {"json": body} if text is None else {"data": text}
+        async with self.session.request(
+            method, URL(self.url + path, encoded=True), headers=sent, **arguments
+        ) as answer:
+            is_json = answer.content_type == "application/json"
+            return Answer(answer.status, await answer.json() if is_json else await answer.text(), answer.headers)
+
+
+@asynccontextmanager
+async def running(directory: Path, *, status: Any = None) -> AsyncIterator[Api]:
+    """An API on this directory; it has no key yet."""
+    clock = ManualClock()
+    control = open_database(f"sqlite:///{directory}", "control", clock)
+    parts = ApiParts(
+        keys=DatabaseKeys(control, clock),
+        webhooks=DatabaseWebhooks(control, clock),
+        suppression_list=DatabaseSuppressionList(control, clock),
+        status=status or _status,
+        clock=clock,
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(api_app(parts), log_config=None, lifespan="on"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        assert not serving.done()
+        await asyncio.sleep(0.001)
+    async with aiohttp.ClientSession() as session:
+        yield Api(directory, parts, clock, session, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    server.should_exit = True
+    await serving
+
+
+async def _status() -> dict[str, Any]:
+    return {"fleet": {}}
