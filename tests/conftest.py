@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 from hypothesis import settings
+from tests.store_process import StoreProcess, store_process
 
 from omni_etl.backends.clickhouse import ClickHouseStore
-from tests.store_process import StoreProcess, store_process
 
 # A slow machine is no fault of the code, so examples have no deadline; a found example is printed, to be kept as a test.
 settings.register_profile("omni", deadline=None, print_blob=True)

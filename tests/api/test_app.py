@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from structlog.testing import capture_logs
+from tests.api.server import Api, running
 
 from omni_etl.api.app import OPEN_PAUSE_SECONDS
-from tests.api.server import Api, running
 
 LIST = "/api/v1/webhooks"
 

@@ -3,9 +3,9 @@
 import base64
 
 import pytest
+from tests.api.server import Api
 
 from omni_etl.api.auth import key_of
-from tests.api.server import Api
 
 
 def basic(text: str) -> str:

@@ -1,7 +1,8 @@
 """suppressions: whether an address may be mailed."""
 
-from omni_etl.suppression_list import Saying, SuppressionType
 from tests.api.server import Api
+
+from omni_etl.suppression_list import Saying, SuppressionType
 
 ANN = "ann+news/eu@example.com"
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from omni_etl.webhook import SUBACCOUNTS_ALL
 from tests.api.server import Answer, Api
+
+from omni_etl.webhook import SUBACCOUNTS_ALL
 
 LIST = "/api/v1/webhooks"
 GOOD: dict[str, Any] = {"name": "mine", "target": "https://example.com/hook?a=1", "events": ["delivery", "bounce"]}

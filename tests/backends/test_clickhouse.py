@@ -1,14 +1,13 @@
 """backends.clickhouse: one insert is one part, a marker costs milliseconds, and every failure says what becomes of the lease."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-import msgspec
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from tests import builders
+from tests.store_process import StoreProcess
 
 from omni_etl import sql
 from omni_etl.backends import clickhouse as backend
@@ -18,8 +17,6 @@ from omni_etl.envelope import Envelope
 from omni_etl.errors import OmniError, PoisonError, SettingsError, UnavailableError
 from omni_etl.services import message_events
 from omni_etl.services.metrics import families
-from tests import builders
-from tests.store_process import StoreProcess
 
 TABLE = "message_events"
 PARTS_WITH_A_ROW_GROUP_MAX = 8192  # rows of one granule, of which a look-up reads at most one a part

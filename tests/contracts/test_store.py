@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests import builders
 
 from omni_etl import sql
 from omni_etl.backends.clickhouse import ClickHouseStore
@@ -14,7 +15,6 @@ from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, LeaseLapsedError, PoisonError
 from omni_etl.services.message_events import columns
 from omni_etl.store import GHOSTS_MAX, Marker, Store, insert_once
-from tests import builders
 
 TABLE = "message_events"
 
@@ -22,11 +22,9 @@ TABLE = "message_events"
 @pytest.fixture(params=["memory", "clickhouse"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An open, empty store of each kind."""
-    kinds = {
-        "memory": MemoryStore,
-        "clickhouse": lambda: ClickHouseStore(request.getfixturevalue("store_url"), timeout_seconds=30),
-    }
-    made: Store = kinds[request.param]()
+    made: Store = MemoryStore()
+    if request.param == "clickhouse":
+        made = ClickHouseStore(request.getfixturevalue("store_url"), timeout_seconds=30)
     await made.open()
     yield made
     await made.close()

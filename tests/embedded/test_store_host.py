@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests import builders
+from tests.store_process import StoreProcess, store_process
 
 from omni_etl import sql
 from omni_etl.backends.clickhouse import ClickHouseStore
@@ -18,12 +20,10 @@ from omni_etl.embedded.store_host import StoreHost
 from omni_etl.envelope import Envelope
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.service import Deadline, Service
-from omni_etl.services import message_events, metrics
+from omni_etl.services import message_events
 from omni_etl.services.message_events import MessageEvents
 from omni_etl.services.metrics import Metrics, families
 from omni_etl.store import Marker
-from tests import builders
-from tests.store_process import StoreProcess, store_process
 
 EVENTS = 3
 
@@ -147,6 +147,27 @@ async def test_an_acknowledged_insert_survives_a_power_loss(
     assert {part, part.parent} <= set(after)
 
 
+async def apply_until_killed(
+    host: StoreProcess, envelopes: list[Envelope], acknowledgements: int
+) -> list[tuple[str, str]]:
+    """Both services take everything at once until the kill; answers (table, key) of what was acknowledged."""
+    acknowledged: list[tuple[str, str]] = []
+
+    async def apply(service: Service, each: Envelope) -> None:
+        try:
+            await service.apply(each, deadline())
+        except UnavailableError:
+            return
+        acknowledged.append((service.name, each.key))
+        if len(acknowledged) == acknowledgements:
+            host.kill()
+
+    async with opened(host) as store:
+        services: list[Service] = [MessageEvents(store), Metrics(store)]
+        await asyncio.gather(*(apply(service, each) for service in services for each in envelopes))
+    return acknowledged
+
+
 async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: Path) -> None:
     """Whatever the moment: after a restart, what was acknowledged stands, and the redo makes every count exact."""
     rng = random.Random(7)
@@ -154,20 +175,7 @@ async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: P
     acknowledged: list[tuple[str, str]] = []
     with store_process(tmp_path) as host:
         for _ in range(3):
-            async with opened(host) as store:
-                services = [MessageEvents(store), Metrics(store)]
-                kill_after = len(acknowledged) + rng.randrange(5, 20)
-
-                async def apply(service: Service, each: Envelope) -> None:
-                    try:
-                        await service.apply(each, deadline())
-                    except UnavailableError:
-                        return
-                    acknowledged.append((service.name, each.key))
-                    if len(acknowledged) == kill_after:
-                        host.kill()
-
-                await asyncio.gather(*(apply(service, each) for service in services for each in envelopes))
+            acknowledged += await apply_until_killed(host, envelopes, acknowledgements=rng.randrange(5, 20))
             host.start()
         async with opened(host) as store:
             for table, key in acknowledged:
@@ -200,7 +208,7 @@ async def test_a_stop_finishes_what_runs(tmp_path: Path) -> None:
 
 
 async def test_a_directory_belongs_to_one_host(tmp_path: Path) -> None:
-    """chDB would let two processes destroy each other's parts."""
+    """ChDB would let two processes destroy each other's parts."""
     host = StoreHost(tmp_path, password="p")
     with store_process(tmp_path), pytest.raises(SettingsError, match="held by a running store"):
         await host.start()

@@ -4,9 +4,9 @@ from datetime import date
 
 import pyarrow as pa
 import pytest
+from tests import builders
 
 from omni_etl.services.marker_row import marker_columns
-from tests import builders
 
 
 @pytest.mark.parametrize("rows", [1, 4])

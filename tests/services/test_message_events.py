@@ -1,13 +1,15 @@
 """services.message_events: every event is a row, byte for byte, findable by every field that the Events API searches by."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import builders
+from tests.store_process import StoreProcess
 
 from omni_etl import event, sql
 from omni_etl.backends.clickhouse import ClickHouseStore
@@ -18,8 +20,6 @@ from omni_etl.event import GROUP_OF, TYPES
 from omni_etl.service import Deadline
 from omni_etl.services.message_events import MessageEvents, SearchedFields, columns
 from omni_etl.services.metrics import Metrics
-from tests import builders
-from tests.store_process import StoreProcess
 
 CLOCK = ManualClock()
 OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 60)
@@ -69,7 +69,7 @@ async def test_each_searched_field_finds_its_event(clickhouse: ClickHouseStore) 
     await MessageEvents(clickhouse).apply(
         builders.envelope([builders.line("bounce", **fields), builders.line("open")]), OPEN_DEADLINE
     )
-    searched = {**fields, "type": "bounce", "timestamp": datetime(2025, 11, 24, 16), "subaccount_id": 42}
+    searched = {**fields, "type": "bounce", "timestamp": datetime(2025, 11, 24, 16, tzinfo=UTC), "subaccount_id": 42}
     for name, value in searched.items():
         kind = {"timestamp": "DateTime64(3, 'UTC')", "subaccount_id": "UInt32"}.get(name, "String")
         found = await clickhouse.query(
@@ -168,7 +168,7 @@ async def test_what_may_enter_no_later_stage_refuses(
     assert [raw.encode() for raw, *_ in stored] == envelope.raw.splitlines()
     assert all(valid == 1 and told == kept for _, valid, told, kept in stored)
     counted = await store.query("SELECT family, sum(events) FROM metrics WHERE family != '' GROUP BY family")
-    assert dict(map(tuple, counted)).get("type", 0) == len(lines)  # type: ignore[arg-type]  # pairs, as asked for
+    assert dict(map(tuple, counted)).get("type", 0) == len(lines)
 
     await store._client.command("CREATE TABLE told (type String, timestamp String) ENGINE = Memory")
     await store._client.raw_insert(

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 
 import pytest
+from tests.simulation.world import SERVICES, World
 
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import dead_letters, siding
 from omni_etl.tracker import Mark, Progress
-from tests.simulation.world import SERVICES, World
 
 
 class AwayTracker(MemoryTracker):

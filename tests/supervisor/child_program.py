@@ -5,10 +5,11 @@ import random
 import socket
 import sys
 
+from tests.supervisor.service_alive import AliveService
+
 from omni_etl.clock import SystemClock
 from omni_etl.supervisor.channel import Channel
 from omni_etl.supervisor.child import Child, end_with_parent
-from tests.supervisor.service_alive import AliveService
 
 
 async def main(name: str, descriptor: int) -> None:

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from tests.simulation.world import envelope
+
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import open_header
 from omni_etl.queue import Lease
 from omni_etl.supervisor.held import Held
-from tests.simulation.world import envelope
 
 LEASE_SECONDS = 30
 

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.simulation.world import envelope
+
 from omni_etl.clock import SystemClock
 from omni_etl.supervisor.channel import Result, Work
 from omni_etl.supervisor.children import Children
-from tests.simulation.world import envelope
 
 CHILD = Path(__file__).with_name("child_program.py")
 

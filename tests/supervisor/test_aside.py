@@ -5,6 +5,8 @@ import random
 from typing import Literal
 
 import pytest
+from tests.simulation.world import WorldRegistry
+from tests.supervisor.leases import LEASE_SECONDS, held, pass_seconds, turn
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
@@ -12,8 +14,6 @@ from omni_etl.envelope import SealedEnvelope
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import UNREADABLE, Lease, dead_letters, siding
 from omni_etl.supervisor.aside import Aside, Setting, set_unreadable_aside
-from tests.simulation.world import WorldRegistry
-from tests.supervisor.leases import LEASE_SECONDS, held, pass_seconds, turn
 
 
 class AwayRegistry(WorldRegistry):

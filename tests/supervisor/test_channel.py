@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+from tests.supervisor.leases import turn
 
 from omni_etl.supervisor.channel import (
     FRAME_BYTES_MAX,
@@ -17,7 +18,6 @@ from omni_etl.supervisor.channel import (
     Unfit,
     Work,
 )
-from tests.supervisor.leases import turn
 
 
 async def pair() -> tuple[Channel, Channel]:

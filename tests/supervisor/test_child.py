@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import pytest
 from structlog.testing import capture_logs
+from tests.simulation.world import envelope
+from tests.supervisor.leases import turn
+from tests.supervisor.service_alive import AliveService
 
 from omni_etl.clock import ManualClock
 from omni_etl.supervisor.channel import Channel, Message, Ping, Pong, Ready, Result, Stop, Unfit, Work
 from omni_etl.supervisor.child import REASON_CHARACTERS_MAX, Child
-from tests.simulation.world import envelope
-from tests.supervisor.leases import turn
-from tests.supervisor.service_alive import AliveService
 
 
 @dataclass

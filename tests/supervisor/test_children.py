@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.supervisor import parent_program
+from tests.supervisor.leases import turn
+from tests.supervisor.parent_program import Events, command, work
 
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.supervisor import children as children_module
 from omni_etl.supervisor.channel import Result
 from omni_etl.supervisor.children import PING_SECONDS, Children, ChildUnreadyError
-from tests.supervisor import parent_program
-from tests.supervisor.leases import turn
-from tests.supervisor.parent_program import Events, command, work
 
 pytestmark = pytest.mark.timeout(20)
 PATH = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

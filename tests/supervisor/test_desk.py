@@ -4,13 +4,13 @@ import random
 from collections import Counter
 
 import pytest
+from tests.simulation.world import LIMITS
+from tests.supervisor.leases import held
 
 from omni_etl.backoff import Backoff
 from omni_etl.supervisor.circuit import Circuit, DeadShare
 from omni_etl.supervisor.desk import Desk, kind_of
 from omni_etl.supervisor.held import Held
-from tests.simulation.world import LIMITS
-from tests.supervisor.leases import held
 
 
 def desk(*, slots: int = 3) -> Desk:

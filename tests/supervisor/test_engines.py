@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 from structlog.testing import capture_logs
+from tests.simulation.world import WorldRegistry
+from tests.supervisor.leases import received, turn
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
@@ -12,8 +14,6 @@ from omni_etl.clock import ManualClock
 from omni_etl.errors import UnavailableError
 from omni_etl.supervisor.engines import NOTHING_KNOWN, Engines
 from omni_etl.tracker import Progress
-from tests.simulation.world import WorldRegistry
-from tests.supervisor.leases import received, turn
 
 
 class Tracker(MemoryTracker):

@@ -4,11 +4,11 @@ import os
 from typing import Any
 
 from structlog.testing import capture_logs
+from tests.simulation.world import SERVICES, World, WorldRegistry
 
 from omni_etl.errors import UnavailableError
 from omni_etl.registry import RegisteredService
 from omni_etl.supervisor.fleet import Fleet
-from tests.simulation.world import SERVICES, World, WorldRegistry
 
 
 class Registry(WorldRegistry):

@@ -2,13 +2,13 @@
 
 import pytest
 from structlog.testing import capture_logs
+from tests.simulation.world import LIMITS, SERVICES, World
+from tests.supervisor.leases import held
 
 from omni_etl.queue import dead_letters, siding
 from omni_etl.supervisor.channel import Outcome, Result, Work
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.supervisor.receive import Source
-from tests.simulation.world import LIMITS, SERVICES, World
-from tests.supervisor.leases import held
 
 TYPES = frozenset({"delivery", "bounce"})
 

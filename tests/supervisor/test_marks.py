@@ -2,6 +2,9 @@
 
 import asyncio
 
+from tests.simulation.world import WorldRegistry
+from tests.supervisor.leases import turn
+
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
@@ -9,8 +12,6 @@ from omni_etl.errors import UnavailableError
 from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.marks import WAITING_MAX, Marks
 from omni_etl.tracker import Mark
-from tests.simulation.world import WorldRegistry
-from tests.supervisor.leases import turn
 
 OWED = frozenset({"metrics", "webhooks"})
 

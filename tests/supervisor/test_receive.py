@@ -5,6 +5,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from tests.simulation.world import WorldRegistry, envelope
+from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, turn
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
@@ -15,8 +17,6 @@ from omni_etl.registry import RegisteredService
 from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.receive import ANSWER_SECONDS_MAX, Receiver, Source
-from tests.simulation.world import WorldRegistry, envelope
-from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, turn
 
 CUT_AT_MS = 1_700_000_000_000  # of the world's envelopes
 BULK, SIDING = Source("bulk"), Source(siding("metrics"), "metrics")

@@ -1,12 +1,12 @@
 """redrive: dead letters go back into their service's siding."""
 
 import pytest
+from tests.simulation.world import envelope
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
 from omni_etl.queue import dead_letters, siding
 from omni_etl.supervisor.redrive import LEASE_SECONDS, redrive
-from tests.simulation.world import envelope
 
 
 @pytest.fixture

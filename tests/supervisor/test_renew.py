@@ -5,12 +5,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
+from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received
 
 from omni_etl.backends.memory import AWS_LIMITS, MemoryQueue
 from omni_etl.clock import ManualClock
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.renew import Renewer
-from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received
 
 
 @pytest.fixture

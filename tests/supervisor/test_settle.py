@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received, turn
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
@@ -11,7 +12,6 @@ from omni_etl.clock import ManualClock
 from omni_etl.errors import UnavailableError
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.settle import Settler, delete_copied
-from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received, turn
 
 
 class Scene:

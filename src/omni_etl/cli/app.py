@@ -16,8 +16,15 @@ Start with [bold]omni demo[/] (everything on this machine, 20,000 events, a few 
 (the same, for keeps). Settings are OMNI_* variables or omni.toml: see [bold]omni settings[/].
 """
 
+
+def _leave(code: int) -> None:
+    """A command answers its exit code."""
+    raise typer.Exit(code)
+
+
 app: Final = typer.Typer(
     name="omni",
+    result_callback=_leave,
     help=HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -34,5 +41,5 @@ def main() -> None:
 
 
 def _run() -> int:
-    code = app(standalone_mode=False)
-    return code if isinstance(code, int) else 0
+    app(prog_name="omni")
+    raise AssertionError("a command line leaves by SystemExit")

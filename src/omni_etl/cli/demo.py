@@ -12,9 +12,8 @@ import typer
 from rich.console import Console
 
 from omni_etl import settings
-from omni_etl.cli.process import run_role
+from omni_etl.cli.process import EXIT_INTERRUPTED, run_role
 from omni_etl.clock import SystemClock
-from omni_etl.errors import SettingsError
 
 LOOPBACK = "127.0.0.0/8"
 
@@ -54,7 +53,8 @@ async def _run(loaded: settings.Settings, stop: asyncio.Event, *, count: int, st
     try:
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            raise SettingsError("omni demo", "Ctrl-C before the end", "Start it again when you like.")
+            console.print("Interrupted before the end.")
+            return EXIT_INTERRUPTED
         outcome, usages, places = await running
         console.print(outcome.table(), outcome.services_table(), usage_table(usages, outcome.accepted))
         rate = outcome.accepted / outcome.seconds

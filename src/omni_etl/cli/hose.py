@@ -17,7 +17,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     watching = asyncio.create_task(hose.watch())
     watching.add_done_callback(lambda _task: stop.set())  # a part that ended unasked ends the process
     try:
-        await serve_http(intake_app(hose), host=settings.hose_host, port=settings.hose_port, stop=stop)
+        await serve_http(
+            intake_app(hose), setting="OMNI_HOSE_PORT", host=settings.hose_host, port=settings.hose_port, stop=stop
+        )
     finally:
         await hose.stop(settings.stop_seconds_max / 2)
     await watching

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from omni_etl import settings
@@ -186,7 +187,7 @@ def _print(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> int:
         return 0
     table = Table(*rows[0], title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(escape(str(value)) for value in row.values()))
     Console().print(table)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
@@ -12,6 +13,8 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 from rich.console import Console
+from rich.markup import escape
+from starlette.applications import Starlette
 
 from omni_etl import telemetry
 from omni_etl.embedded.starter import watch_starter
@@ -37,25 +40,33 @@ def guarded(run: Callable[[], int]) -> int:
     code = EXIT_INTERRUPTED
     try:
         code = run()
-    except* SettingsError as errors:
-        _say(errors)
-        code = EXIT_REFUSED
     except* OmniError as errors:
         _say(errors)
-        code = EXIT_FAILED
+        code = EXIT_FAILED if errors.subgroup(SettingsError) is None else EXIT_REFUSED
     except* KeyboardInterrupt:
         pass
     return code
 
 
-async def serve_http(app: Any, *, host: str, port: int, stop: asyncio.Event) -> None:
-    """Serve until `stop`; then finish what is under way, at most a few seconds."""
+async def serve_http(app: Starlette, *, setting: str, host: str, port: int, stop: asyncio.Event) -> None:
+    """Serve until `stop`; then finish what is under way, at most a few seconds.
+
+    Listening and the application's start and end are ours, because uvicorn answers their errors with `sys.exit`.
+
+    Raises:
+        SettingsError: the address, which `setting` names, cannot be listened on.
+
+    """
+    listener = _listener(setting, host, port)
+    async with app.router.lifespan_context(app):
+        await _serve(app, listener, stop)
+
+
+async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http="httptools",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -63,17 +74,21 @@ async def serve_http(app: Any, *, host: str, port: int, stop: asyncio.Event) -> 
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stopping.cancel()
+    await serving
+
+
+def _listener(setting: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        await serving
-    except SystemExit:
-        raise SettingsError(
-            f"{host}:{port}", "an address we cannot listen on", "Choose another host or port."
-        ) from None
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        found = f"{host}:{port}, where we cannot listen ({error.strerror})"
+        raise SettingsError(setting, found, "End what listens there, or choose another host or port.") from None
 
 
 class _Server(uvicorn.Server):
@@ -87,11 +102,17 @@ class _Server(uvicorn.Server):
 async def _with_signals(main: Main, *, watch_stdin: bool) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupted, loop, stop)
     if watch_stdin:
         watch_starter(sys.stdin.fileno(), stop=lambda: _starter_gone(loop, stop))
     return await main(stop)
+
+
+def _interrupted(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Ctrl-C asks; the next one is Python's own and does not wait for the answer."""
+    stop.set()
+    loop.remove_signal_handler(signal.SIGINT)
 
 
 def _starter_gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -103,7 +124,7 @@ def _starter_gone(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 def _say(errors: BaseExceptionGroup[OmniError]) -> None:
     console = Console(stderr=True)
     for error in leaves(errors):
-        console.print(f"[bold red]omni:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]omni:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 
 def leaves(group: BaseExceptionGroup[OmniError]) -> list[BaseException]:

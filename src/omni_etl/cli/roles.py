@@ -60,5 +60,6 @@ async def _serve_api(loaded: Settings, stop: asyncio.Event) -> int:
     from omni_etl.wiring.api import build_api
 
     telemetry.get_logger().info("api_started", host=loaded.api_host, port=loaded.api_port)
-    await serve_http(build_api(loaded), host=loaded.api_host, port=loaded.api_port, stop=stop)
+    app = build_api(loaded)
+    await serve_http(app, setting="OMNI_API_PORT", host=loaded.api_host, port=loaded.api_port, stop=stop)
     return 0

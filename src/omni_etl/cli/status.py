@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from omni_etl import settings
+from omni_etl.errors import SettingsError
 
 Data = Annotated[Path | None, typer.Option(help="Data directory of the `omni up` to look at.")]
 
@@ -36,16 +38,25 @@ def status(
 
 
 def loaded(data: Path | None) -> settings.Settings:
-    """The settings of the system on this directory, or of the environment."""
+    """The settings of the system on this directory, or of the environment.
+
+    Raises:
+        SettingsError: no such directory; asking would make one, and answer from an empty database.
+
+    """
     from omni_etl.embedded.up import running
 
-    return running(settings.load(**({} if data is None else {"data_dir": data})))
+    mine = settings.load(**({} if data is None else {"data_dir": data}))
+    if not mine.data_dir.is_dir() and (data is not None or not mine.database_url.get_secret_value()):
+        found = f"{mine.data_dir.absolute()}, which is no directory"
+        raise SettingsError("OMNI_DATA_DIR", found, "Start `omni up` first, or name its directory with --data.")
+    return running(mine)
 
 
 def _show(seen: dict[str, Any], console: Console) -> None:
     for name, part in seen.items():
         if "away" in part:
-            console.print(f"[bold red]{name} is away:[/] {part['away']}", highlight=False)
+            console.print(f"[bold red]{name} is away:[/] {escape(part['away'])}", highlight=False)
     if "away" not in seen["queues"]:
         console.print(_queues(seen["queues"]))
     if "away" not in seen["fleet"]:
@@ -55,7 +66,7 @@ def _show(seen: dict[str, Any], console: Console) -> None:
     table = Table(title="What stands where", title_justify="left")
     for part in ("hose", "outbox", "suppressions", "store"):
         for name, value in seen[part].items():
-            table.add_row(part, name, str(value))
+            table.add_row(part, name, escape(str(value)))
     console.print(table)
 
 
@@ -75,7 +86,9 @@ def _parent(role: dict[str, Any]) -> Table:
     for name, service in role.get("services", {}).items():
         circuit = "[green]closed[/]" if service["circuit"] == "closed" else "[bold red]open[/]"
         child = str(role.get("children", {}).get(name, "[red]none[/]"))
-        table.add_row(name, child, circuit, str(service["waiting"]), str(service["in_flight"]), service["reason"])
+        table.add_row(
+            name, child, circuit, str(service["waiting"]), str(service["in_flight"]), escape(service["reason"])
+        )
     return table
 
 
@@ -84,5 +97,5 @@ def _show_dead_letters(letters: list[dict[str, Any]], console: Console) -> None:
         return
     table = Table("service", "envelope", "reason", title="Dead letters, newest first", title_justify="left")
     for letter in letters:
-        table.add_row(letter["service"], letter["key"], letter["reason"])
+        table.add_row(letter["service"], letter["key"], escape(letter["reason"]))
     console.print(table)

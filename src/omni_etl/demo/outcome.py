@@ -108,7 +108,13 @@ class Outcome:
 def usage_table(usages: dict[str, Usage], accepted: int) -> Table:
     """What each process cost, from the first request to the last receipt."""
     table = Table(
-        Column("process", no_wrap=True), "CPU, s", "CPU, µs an event", "resident, MiB", "at most, MiB", title="Cost", title_justify="left"
+        Column("process", no_wrap=True),
+        "CPU, s",
+        "CPU, µs an event",
+        "resident, MiB",
+        "at most, MiB",
+        title="Cost",
+        title_justify="left",
     )
     for name, each in sorted(usages.items(), key=lambda item: -item[1].cpu_seconds):
         share = each.cpu_seconds / max(1, accepted) * 1e6

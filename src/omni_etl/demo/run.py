@@ -24,6 +24,7 @@ from omni_etl.demo.life import events
 from omni_etl.demo.outcome import Landed, Outcome
 from omni_etl.demo.usage import Usage, usage
 from omni_etl.embedded.ports import free_ports
+from omni_etl.embedded.starter import watched
 from omni_etl.embedded.up import Places, Up
 from omni_etl.errors import OmniError
 from omni_etl.event import TYPES
@@ -80,7 +81,7 @@ class Demo:
         finally:
             await store.close()
             await entries.close()
-            receiver.process.kill()
+            receiver.process.terminate()
             await receiver.process.wait()
 
     def _create_webhook(self, target: str) -> None:
@@ -184,7 +185,8 @@ class _Receiver:
 
 async def _start_receiver() -> _Receiver:
     [port] = free_ports(1)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "omni_etl.demo.receiver", str(port))
+    command = watched([sys.executable, "-m", "omni_etl.demo.receiver", str(port)])
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)  # it ends when we do
     return _Receiver(process, port)
 
 

@@ -117,7 +117,7 @@ class _Desk:
         if content_type.startswith("multipart/form-data"):
             asked |= _form(content_type, plain)
             return statement(asked, asked.get("query", ""))
-        return _from_body(asked, f"{sql}\n".encode() + plain if sql else plain, held)
+        return _from_body(asked, b"\n".join(each for each in (sql.encode(), plain) if each), held)
 
     async def _receive(self, request: Request, keep: Callable[[bytes], object], held: ExitStack) -> None:
         size_bytes = 0

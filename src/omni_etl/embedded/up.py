@@ -61,6 +61,7 @@ class Up:
         self.settings = self._complete(settings, any_ports=any_ports)
         self._roles_in_order: list[Role] = []
         self._roles: Roles | None = None
+        self._lock_descriptor: int | None = None
         self._rng = rng
 
     async def start(self) -> Places:
@@ -71,7 +72,7 @@ class Up:
             RoleFailedError: a role cannot start.
 
         """
-        lock = await self._lock()
+        lock = self._lock_descriptor = await self._lock()
         self._roles = Roles(logs=self._directory / "logs", lock=lock, clock=self._clock, rng=self._rng)
         tracker, store, hose, parent, api = self._all()
         await self._start_together([tracker, store])
@@ -86,13 +87,15 @@ class Up:
         await self._roles.watch()
 
     async def stop(self) -> None:
-        """The hose first, so that what it accepted reaches the queue; engines last."""
-        if self._roles is None:
+        """The hose first, so that what it accepted reaches the queue; engines last, and then the directory is free."""
+        if self._roles is None or self._lock_descriptor is None:
             return
         order = {"hose": 0, "api": 1, "run": 2, "store": 3, "tracker": 4}
         for role in sorted(self._roles_in_order, key=lambda each: order[each.name]):
             await self._roles.stop(role)
         (self._directory / RUNNING_FILE).unlink(missing_ok=True)
+        os.close(self._lock_descriptor)
+        self._lock_descriptor = None
 
     def pids(self) -> dict[str, int]:
         """The living roles."""

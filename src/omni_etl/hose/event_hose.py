@@ -229,9 +229,10 @@ class EventHose:
         now = self._clock.monotonic()
         batcher = Batcher(self.limits.cuts, now=now)
         for (owner, lane), owed in history.owed.items():
-            if owner == hose_id and owed.spans:
+            if owner == hose_id:
                 after = numbers.lane(lane).cut_to
-                batcher.add(lane, owed_lines(self._directory, owed, hose_id=hose_id, lane=lane, after=after), now=now)
+                runs = owed_lines(self._directory, owed, hose_id=hose_id, lane=lane, after=after)
+                batcher.add(lane, runs, now=now)
         cuts = batcher.due(now, everything=True)
         closing = [Cut(lane, closing=True) for lane in LANES if not numbers.lane(lane).closed]
         return [Order(hose_id, cut) for cut in [*cuts, *closing]]

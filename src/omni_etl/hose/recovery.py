@@ -115,7 +115,9 @@ def _read_segment(history: History, segment: int, content: bytes, remember: Reme
         read_to = framed.end
         match framed.record:
             case Start():
-                _read_start(history, framed.record)
+                # It knows better than the records before it, of which some may be damaged: what it calls cut was cut,
+                # and a hose it does not name is closed.
+                history.hoses = dict(framed.record.hoses)
             case Accepted():
                 _read_accepted(history, segment, framed.offset, framed.record)
                 remember(framed.record.requests)
@@ -126,16 +128,6 @@ def _read_segment(history: History, segment: int, content: bytes, remember: Reme
                     if history.unsent.pop(place, None) is not None:
                         history.segments[segment_of(place)].unsent_count -= 1
     return read_to
-
-
-def _read_start(history: History, start: Start) -> None:
-    """It knows better than the records before it, of which some may be damaged: what it calls cut is never cut again."""
-    history.hoses = dict(start.hoses)
-    for (hose_id, lane), owed in history.owed.items():
-        if hose_id in start.hoses:
-            owed.cut(start.hoses[hose_id].lane(lane).cut_to)
-        else:
-            owed.spans.clear()  # closed, so all of it was cut
 
 
 def _read_accepted(history: History, segment: int, offset: int, accepted: Accepted) -> None:

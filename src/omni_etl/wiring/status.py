@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any, Final
 
+import msgspec
 import urllib3
 
 from omni_etl.backends.database.outbox import DatabaseOutbox
@@ -25,20 +26,22 @@ ANSWER_SECONDS_MAX: Final = 5.0
 
 async def read_status(settings: Settings) -> dict[str, Any]:
     """One picture of the system; a part that does not answer shows its reason instead."""
-    return {
-        "hose": await _asked(lambda: _hose(settings)),
-        "fleet": await _asked(lambda: _fleet(settings)),
-        "queues": await _asked(lambda: _queues(settings)),
-        "outbox": await _asked(lambda: _outbox(settings)),
-        "suppressions": await _asked(lambda: _suppressions(settings)),
-        "store": await _asked(lambda: _store(settings)),
+    parts = {
+        "hose": _hose,
+        "fleet": _fleet,
+        "queues": _queues,
+        "outbox": _outbox,
+        "suppressions": _suppressions,
+        "store": _store,
     }
+    answers = await asyncio.gather(*(_asked(ask, settings) for ask in parts.values()))
+    return dict(zip(parts, answers, strict=True))
 
 
-async def _asked(ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def _asked(ask: Callable[[Settings], Awaitable[dict[str, Any]]], settings: Settings) -> dict[str, Any]:
     try:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            return await ask()
+            return await ask(settings)
     except TimeoutError:
         return {"away": f"no answer in {ANSWER_SECONDS_MAX:g} s"}
     except OmniError as error:
@@ -51,7 +54,10 @@ async def _hose(settings: Settings) -> dict[str, Any]:
         answer = await asyncio.to_thread(urllib3.request, "GET", url, timeout=ANSWER_SECONDS_MAX, retries=False)
     except urllib3.exceptions.HTTPError as error:
         raise UnavailableError(f"{url}: {error}") from None
-    said: dict[str, Any] = answer.json()
+    try:
+        said: dict[str, Any] = msgspec.json.decode(answer.data, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        raise UnavailableError(f"{url}: HTTP {answer.status}, which is not a hose's answer") from None
     return said
 
 

@@ -28,6 +28,7 @@ from omni_etl.wiring.services import check_services
 from omni_etl.wiring.stores import build_store
 
 Answer = TypeVar("Answer")
+TRACKER_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 START_BACKOFF: Final = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
 
 
@@ -128,9 +129,11 @@ def build_tracker(settings: Settings) -> Tracker:
 
     """
     url = settings.tracker_url.get_secret_value()
-    if not url:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in TRACKER_SCHEMES:
+        found = f"the scheme {scheme!r}" if separator else "no URL" if url else "nothing"
         raise SettingsError(
-            "OMNI_TRACKER_URL", "nothing", "Name a Redis or Valkey (redis://host:6379), or start `omni up`."
+            "OMNI_TRACKER_URL", found, "Name a Redis or Valkey (redis://host:6379), or start `omni up`."
         )
     return RedisTracker(url)
 

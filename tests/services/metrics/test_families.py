@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from tests import builders
 
 from omni_etl.services.metrics.families import FAMILIES, REASON_CHARACTERS_MAX, VALUE_MAX, columns
-from tests import builders
 
 
 def rows(*lines: bytes) -> list[dict[str, Any]]:
