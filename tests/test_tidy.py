@@ -24,16 +24,11 @@ EXPORTS = ["Hose"]
 # Modules whose promises are tested under another name than theirs: module → test file. Keep it short.
 MIRRORED_ELSEWHERE = {
     # contracts are tested by one suite each, on every backend
-    "keys": "contracts/test_keys.py",
     "outbox": "contracts/test_outbox.py",
     "poster": "contracts/test_poster.py",
-    "queue": "contracts/test_queue.py",
-    "registry": "contracts/test_registry.py",
     "store": "contracts/test_store.py",
-    "suppression_list": "contracts/test_suppression_list.py",
     "tracker": "contracts/test_tracker.py",
     "backends/memory_tracker": "contracts/test_tracker.py",
-    "webhook": "contracts/test_webhooks.py",
     # the demo's vocabulary shows in its events
     "demo/account": "demo/test_life.py",
     "demo/message": "demo/test_life.py",

@@ -83,6 +83,16 @@ async def test_a_repeated_token_writes_nothing(store: Store) -> None:
     assert await count(store) == 3
 
 
+async def test_the_token_decides_and_not_the_rows(store: Store) -> None:
+    """A spent token writes nothing whatever its rows are; the same rows under the next number are written."""
+    first, second = envelope(1), envelope(2)
+    await store.insert(TABLE, columns(first), token="t")
+    await store.insert(TABLE, columns(second), token="t")
+    assert await store.marker(TABLE, second.key) is None
+    await store.insert(TABLE, columns(first), token="u")
+    assert await count(store) == 6
+
+
 async def test_an_envelope_without_events_leaves_its_marker(store: Store) -> None:
     """A heartbeat is done like any other."""
     found = envelope(events=0)

@@ -6,14 +6,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import urllib3
-
 from tests.e2e.system import up, wait_until
 
 pytestmark = [

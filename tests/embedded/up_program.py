@@ -1,6 +1,7 @@
 """A real starter for tests of its death: starts one role, says so, and waits to be killed."""
 
 import asyncio
+import fcntl
 import os
 import random
 import sys
@@ -30,8 +31,9 @@ def role(behaviour: str, directory: Path, *, stop_seconds_max: float = 10.0) -> 
 
 
 def roles(directory: Path) -> Roles:
-    """None yet; the lock is any file."""
+    """None yet; the directory is locked, as by `omni up`."""
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     return Roles(logs=directory / "logs", lock=lock, clock=SystemClock(), rng=random.Random(1))
 
 

@@ -54,6 +54,7 @@ async def test_an_id_is_new_at_every_start_and_an_old_spool_goes(tmp_path: Path)
         async with running_hose(tmp_path, queue) as hose:
             await hose.accept(event(number))
     assert len({header.hose_id for header in queue.headers}) == 3
+    assert len(queue.sent) == len(queue.unique())  # what was confirmed is not sent again
     assert len(segments_in(tmp_path)) == 1
     assert hose.unsent_count == 0
     check_numbers(queue)
@@ -234,7 +235,9 @@ async def test_a_stopping_hose_takes_no_more_and_leaves_the_rest_in_its_spool(tm
         await _until(lambda: hose.unsent_count == 3)
         with pytest.raises(IntakeError, match="stopping"):
             await hose.accept(event(2))
-        clock.advance(5)
+        while not stopping.done():  # its deadline begins when all is durable, at a moment of the commit's thread
+            clock.advance(5)
+            await asyncio.wait({stopping}, timeout=0.002)
         await stopping
         await hose.watch()
     assert logs[-1]["event"] == "hose_stopped"

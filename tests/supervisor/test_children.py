@@ -108,6 +108,7 @@ async def test_a_killed_child_is_replaced_with_growing_pauses(start: Callable[[s
     assert scene.process.pid != first.pid
     scene.process.kill()
     await scene.hear("died")
+    await scene.until(lambda: len(scene.clock._sleepers) == 2)  # the pings' and this pause
     assert scene.children.pids() == {}
     await scene.children.send("good", work(1))  # to nobody
     scene.clock.advance(0.1)
@@ -176,6 +177,7 @@ async def test_stop_kills_who_does_not_end(start: Callable[[str], Scene]) -> Non
     await scene.hear("ready")
     scene.process.send_signal(signal.SIGSTOP)
     sending = asyncio.create_task(scene.children.send("good", work(1, padding_bytes=4 * 1024 * 1024)))
+    await turn()
     await scene.children.stop(0.05)
     assert scene.process.returncode == -signal.SIGKILL
     await asyncio.gather(sending, scene.keeping)

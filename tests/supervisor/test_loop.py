@@ -127,6 +127,16 @@ async def test_two_contents_under_one_name_are_never_done() -> None:
     await world.close()
 
 
+async def test_a_lease_that_ended_stands_in_no_line() -> None:
+    """A line of what is gone would count as a backlog."""
+    subject = parent()
+    for seq in range(10):
+        subject.take(held(seq, owed=SERVICES))
+    for each in list(subject._held):
+        subject._drop(each)
+    assert {desk.backlog() for desk in subject.desks.values()} == {0}
+
+
 async def test_a_late_answer_is_heard_and_judges_nothing() -> None:
     """The lease had lapsed, so it is no longer ours to mark; the slot is free again."""
     subject = parent()

@@ -76,5 +76,11 @@ async def test_no_lease_is_stretched_beyond_what_the_queue_allows(clock: ManualC
     await subject.renew()
     kept_until = mine.deadline
     clock.advance(20)
+    queue.extend = never  # type: ignore[method-assign]  # not even asked
     await subject.renew()
     assert kept_until == mine.deadline == 14 + LEASE_SECONDS
+
+
+async def never(leases: object, *, lease_seconds: int) -> dict[int, str]:
+    """An extension that must not be asked for."""
+    raise AssertionError(leases)

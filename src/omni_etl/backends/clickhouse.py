@@ -33,7 +33,7 @@ MICROSECONDS: Final = 1_000_000
 REASON_CHARACTERS_MAX: Final = 500
 
 # One insert is one block and one part. async_insert is 1 by default and would join inserts of several envelopes;
-# wait_end_of_query keeps an error from coming after a 200; the sizes keep the block from being split or joined.
+# wait_end_of_query keeps an error from coming after a 200; the sizes are for users whose profile would split a block.
 INSERT_SETTINGS: Final = {
     "async_insert": "0",
     "wait_end_of_query": "1",

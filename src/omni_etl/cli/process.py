@@ -57,9 +57,9 @@ async def serve_http(app: Starlette, *, setting: str, host: str, port: int, stop
         SettingsError: the address, which `setting` names, cannot be listened on.
 
     """
-    listener = _listener(setting, host, port)
-    async with app.router.lifespan_context(app):
-        await _serve(app, listener, stop)
+    with _listener(setting, host, port) as listener:
+        async with app.router.lifespan_context(app):
+            await _serve(app, listener, stop)
 
 
 async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
@@ -87,7 +87,8 @@ def _listener(setting: str, host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        found = f"{host}:{port}, where we cannot listen ({error.strerror})"
+        reason = str(error.strerror).partition(" (while")[0]  # Python repeats the address there
+        found = f"{host}:{port}, where we cannot listen ({reason})"
         raise SettingsError(setting, found, "End what listens there, or choose another host or port.") from None
 
 

@@ -1,0 +1,154 @@
+"""cli.manage: agreements, looked at and changed, on a real database."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.builders import line, sealed
+from tests.cli.conftest import Omni
+
+from omni_etl import settings
+from omni_etl.clock import SystemClock
+from omni_etl.errors import SettingsError
+from omni_etl.event import TYPES
+from omni_etl.queue import dead_letters, siding
+from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
+from omni_etl.wiring.databases import build_control, build_queue
+
+TARGET = "https://example.com/hook"
+
+
+def kept_webhooks() -> list[Webhook]:
+    """As the services read them."""
+
+    async def read() -> list[Webhook]:
+        webhooks = build_control("webhooks", settings.load(), SystemClock())
+        await webhooks.open()
+        try:
+            return list(await webhooks.all())  # type: ignore[union-attr,arg-type]  # they are the webhooks
+        finally:
+            await webhooks.close()
+
+    return asyncio.run(read())
+
+
+def test_a_webhook_lives_from_create_to_delete(omni: Omni) -> None:
+    """The id that create prints is the one that list shows and delete takes."""
+    made = omni("webhooks", "create", "shop", TARGET, "--events", "delivery, bounce", "--subaccount", "7")
+    assert made.exit_code == 0
+    webhook_id = made.stdout.strip()
+    [kept] = kept_webhooks()
+    assert (kept.id, kept.name, kept.target, kept.subaccount_id) == (webhook_id, "shop", TARGET, 7)
+    assert kept.events == {"delivery", "bounce"}
+    assert json.loads(omni("webhooks", "list", "--json").stdout) == [
+        {"id": webhook_id, "name": "shop", "target": TARGET, "events": 2, "active": True, "authorization": "not set"}
+    ]
+    assert omni("webhooks", "delete", webhook_id).exit_code == 0
+    again = omni("webhooks", "delete", webhook_id)
+    assert (again.exit_code, again.stderr.strip()) == (1, "no such webhook")
+    assert omni("webhooks", "list").stdout.strip() == "Webhooks: none"
+
+
+def test_a_webhook_gets_everything_unless_told(omni: Omni) -> None:
+    """All types, all subaccounts."""
+    omni("webhooks", "create", "all", TARGET)
+    [kept] = kept_webhooks()
+    assert (kept.events, kept.subaccount_id) == (TYPES, SUBACCOUNTS_ALL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("shop", TARGET, "--events", "delivery,delivred"), "delivred"),
+        (("shop", "ftp://example.com"), "'target' must be an http or https URL"),
+        (("", TARGET), "at least 1 character"),
+    ],
+)
+def test_a_bad_webhook_is_refused_in_words(omni: Omni, arguments: tuple[str, ...], words: str) -> None:
+    """And nothing is kept of it."""
+    with pytest.raises(SettingsError, match=words):
+        omni("webhooks", "create", *arguments)
+    assert kept_webhooks() == []
+
+
+def test_a_name_is_shown_as_it_is(omni: Omni) -> None:
+    """Brackets are no markup: a customer's name neither vanishes nor ends the command."""
+    omni("webhooks", "create", "[/x] [bold]shop", TARGET)
+    assert "[/x] [bold]shop" in omni("webhooks", "list").stdout
+
+
+def test_a_key_is_shown_once(omni: Omni) -> None:
+    """List knows its id and name; a revoked one stays listed, and is refused."""
+    secret = omni("keys", "create", "laptop").stdout.strip()
+    listed = omni("keys", "list", "--json")
+    [key] = json.loads(listed.stdout)
+    assert (key["name"], key["revoked"]) == ("laptop", False)
+    assert secret not in listed.stdout
+    assert secret not in omni("keys", "list").stdout
+    assert omni("keys", "revoke", key["id"]).exit_code == 0
+    again = omni("keys", "revoke", key["id"])
+    assert (again.exit_code, again.stderr.strip()) == (1, "no such key, or revoked already")
+    assert json.loads(omni("keys", "list", "--json").stdout)[0]["revoked"] is True
+
+
+def test_a_service_is_retired_by_name(omni: Omni) -> None:
+    """The only way in which an owed service is forgotten."""
+
+    async def register() -> None:
+        registry = build_control("registry", settings.load(), SystemClock())
+        await registry.open()
+        await registry.register(["metrics"])  # type: ignore[union-attr]  # it is the registry
+        await registry.close()
+
+    asyncio.run(register())
+    assert omni("services", "retire", "metrics").exit_code == 0
+    [service] = json.loads(omni("services", "list", "--json").stdout)
+    assert (service["name"], service["retired"]) == ("metrics", True)
+    assert omni("services", "retire", "nobody").stderr.strip() == "no such service"
+
+
+def test_redrive_puts_dead_letters_into_the_siding(omni: Omni) -> None:
+    """At most as many as asked for, and says how many."""
+
+    async def fill() -> None:
+        queue = build_queue(settings.load(), SystemClock())
+        await queue.open([dead_letters("metrics")])
+        for seq in (1, 2, 3):
+            assert not await queue.send(dead_letters("metrics"), [sealed([line()], seq=seq)])
+        await queue.close()
+
+    async def depths() -> list[int]:
+        queue = build_queue(settings.load(), SystemClock())
+        await queue.open([dead_letters("metrics"), siding("metrics")])
+        found = [(await queue.depth(name)).ready for name in (dead_letters("metrics"), siding("metrics"))]
+        await queue.close()
+        return found
+
+    asyncio.run(fill())
+    assert omni("redrive", "metrics", "--count", "2").stdout == "2 envelopes went back to the siding of metrics.\n"
+    assert asyncio.run(depths()) == [1, 2]
+    assert omni("redrive", "metrics").stdout.startswith("1 envelopes")
+
+
+def test_settings_are_shown_without_secrets(omni: Omni, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is set or not set; every other setting has its value in force, and each its meaning."""
+    monkeypatch.setenv("OMNI_STORE_URL", "http://default:hunter2@127.0.0.1:8123/omni")
+    monkeypatch.setenv("OMNI_LEASES_MAX", "7")
+    shown = omni("settings", "--json")
+    found = {row["setting"]: row for row in json.loads(shown.stdout)}
+    assert list(found) == [f"OMNI_{name.upper()}" for name in settings.Settings.model_fields]
+    values = [found[f"OMNI_{name}"]["value"] for name in ("STORE_URL", "TRACKER_URL", "LEASES_MAX")]
+    assert values == ["set", "not set", "7"]
+    assert all(row["meaning"] for row in found.values())
+    table = omni("settings").stdout
+    assert "OMNI_LEASES_MAX" in table
+    assert "hunter2" not in shown.stdout + table
+
+
+@pytest.mark.parametrize("command", [("keys", "create", "x"), ("webhooks", "list"), ("status",), ("settings",)])
+def test_a_mistyped_directory_is_not_made(omni: Omni, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A key for a system that is not there would be made, shown, and never open anything."""
+    with pytest.raises(SettingsError, match=r"^OMNI_DATA_DIR: found .*typo, which is no directory\. Start `omni up`"):
+        omni(*command, "--data", str(tmp_path / "typo"))
+    assert not (tmp_path / "typo").exists()

@@ -1,0 +1,20 @@
+"""wiring.metrics: the entry point."""
+
+import pytest
+from tests.wiring.conftest import Make
+
+from omni_etl.errors import SettingsError
+from omni_etl.service import Service
+from omni_etl.wiring import metrics
+
+
+def test_the_entry_point_builds_the_service_of_its_name(make_settings: Make) -> None:
+    """Building reaches for nothing: the store may be away."""
+    service: Service = metrics.build(make_settings(store_url="http://127.0.0.1:1/omni"))
+    assert service.name == "metrics"
+
+
+def test_it_needs_a_store(make_settings: Make) -> None:
+    """Which the child tells the parent, by the setting's name."""
+    with pytest.raises(SettingsError, match=r"^OMNI_STORE_URL: found nothing"):
+        metrics.build(make_settings())
