@@ -36,8 +36,13 @@ MIRRORED_ELSEWHERE = {
     "demo/words": "demo/test_life.py",
     # the pages are compared with the code there
     "cli/reference": "test_papers.py",
+    # a role is tested as the process it is, all of them in one file
+    "cli/hose": "cli/test_roles.py",
+    "cli/store": "cli/test_roles.py",
     # two lines; every test of a process starts them
-    "__main__": "e2e/test_up.py",
+    "__main__": "cli/test_roles.py",
+    # the command is the whole system
+    "cli/demo": "e2e/test_path.py",
 }
 
 MODULES = sorted(SOURCE.rglob("*.py"))

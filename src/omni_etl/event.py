@@ -226,7 +226,7 @@ def _timestamp_is_canonical(text: str) -> bool:
 
 def _check_subaccount(text: str) -> None:
     # More than ten digits cannot fit; asked first, because int() on a long text is slow and limited.
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= SUBACCOUNT_ID_MAX):  # noqa: PLR2004
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= SUBACCOUNT_ID_MAX):  # noqa: PLR2004 its digits
         raise Refused(f"subaccount_id must be a whole number up to {SUBACCOUNT_ID_MAX}, found {text[:64]!r}")
 
 
@@ -267,7 +267,7 @@ def _without_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number_in_range(text: str) -> int:
     # 20 digits and a sign hold every 64-bit number; longer texts are not even converted.
-    if len(text) > 21 or not NUMBER_MIN <= int(text) <= NUMBER_MAX:  # noqa: PLR2004
+    if len(text) > 21 or not NUMBER_MIN <= int(text) <= NUMBER_MAX:  # noqa: PLR2004 its digits
         raise Refused(f"the number {text[:32]} does not fit 64 bits")
     return int(text)
 

@@ -18,7 +18,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Any 2xx is success, as at SparkPost."""
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 HTTP's successes
 
 
 class Poster(Protocol):

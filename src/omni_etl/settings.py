@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     queue_url: str = Field(
         "",
-        description="The queue: `sqlite:///path` (or empty: a file in the data directory) or `memory:` (tests only).",
+        description="The queue: `sqlite:///path` (or empty: a file in the data directory).",
     )
     tracker_url: SecretStr = Field(SecretStr(""), description="Redis or Valkey: `redis://…`, `rediss://…`, `unix://…`.")
     store_url: SecretStr = Field(

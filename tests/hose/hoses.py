@@ -69,9 +69,8 @@ async def running_hose(directory: Path, queue: FakeQueue, **kwargs: Any) -> Asyn
 
 async def crash(hose: EventHose, *, into: Path) -> Path:
     """What a kill -9 right now would leave, as a new directory; then the hose is taken out of the way."""
-    # Between two commits, not within one: a copy takes its time, a crash does not. Tests tear the end off by themselves.
-    await asyncio.get_running_loop().run_in_executor(hose._spool._thread, int)
-    left = shutil.copytree(hose._directory, into)
+    # In the thread that writes: between two commits, since a copy takes its time and a crash does not.
+    left = await asyncio.get_running_loop().run_in_executor(hose._spool._thread, shutil.copytree, hose._directory, into)
     await discard(hose)
     return left
 

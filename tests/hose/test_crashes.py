@@ -169,10 +169,9 @@ class HoseWithFaults(RuleBasedStateMachine):
             await task
 
     async def _kill(self, writing: tuple[int, int] | None) -> None:
-        size = 0
-        lines: list[bytes] = []
+        size = sent_count = 0
         if writing is not None:
-            size = self._last_size()
+            size, sent_count = self._last_size(), len(self.queue.sent)
             lines = [event(next(self.numbers)) for _ in range(writing[0])]
             before = segments_in(self.directory)
             try:
@@ -184,15 +183,11 @@ class HoseWithFaults(RuleBasedStateMachine):
                 self.accepted.update(lines)
             self.unsure.update(lines)
         left = await crash(self.hose, into=self.root / str(next(self.numbers)))
-        if writing is not None and self.queue_saw_none_of(lines):
+        if writing is not None and len(self.queue.sent) == sent_count:  # only what was not durable can be torn
             path = segments.path_of(left, segments_in(left)[-1])
             path.write_bytes(path.read_bytes()[: max(size, path.stat().st_size - writing[1])])
         self.directory = left
         await self._start()
-
-    def queue_saw_none_of(self, lines: list[bytes]) -> bool:
-        """Only what was not durable can be torn."""
-        return not set(lines) & set(self.queue.lines())
 
     def _last_size(self) -> int:
         existing = segments_in(self.directory)

@@ -39,9 +39,13 @@ class EpochTracker(MemoryTracker):
     def __init__(self) -> None:
         super().__init__(ManualClock())
         self.epochs: list[str] = []
+        self.away = 0  # calls that still fail
 
     async def open(self, epoch: str) -> None:
         """As the real one."""
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("the tracker is away")
         self.epochs.append(epoch)
         await super().open(epoch)
 
@@ -207,3 +211,16 @@ async def test_a_store_that_rejects_us_stops_the_start(make_settings: Make, stor
         await parent.open()
     assert "hunter2" not in str(refused.value)
     await parent.close()
+
+
+async def test_a_tracker_that_comes_later_is_used(make_settings: Make) -> None:
+    """It is asked for again and again while the parent works; then marks are believed."""
+    parent, tracker, clock = parent_of(make_settings)
+    epoch = await parent.open()
+    tracker.away = 2
+    with capture_logs() as logs:
+        clock.go_on.set()
+        await parent.keep_tracker(epoch)
+    await parent.close()
+    assert tracker.epochs == [epoch, epoch]
+    assert [line["event"] for line in logs] == ["tracker_away", "tracker_back"]

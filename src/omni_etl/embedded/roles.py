@@ -20,6 +20,7 @@ from omni_etl.errors import OmniError
 REFUSED: Final = 2  # the exit code of a role whose settings waiting cannot heal
 LIVED_SECONDS: Final = 30.0  # a role that lived so long is started again at once
 LOG_TAIL_BYTES: Final = 2_000
+LOG_BYTES_MAX: Final = 16 * 1024 * 1024  # looked at when a role starts
 POLL_SECONDS: Final = 0.05
 
 
@@ -118,8 +119,7 @@ class Roles:
             await self._clock.sleep(self._backoff.wait_seconds(deaths, self._rng))
 
     async def _spawn(self, role: Role) -> asyncio.subprocess.Process:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with (self._logs / f"{role.name}.log").open("ab") as log:
+        with self._log(role.name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *role.arguments,
                 stdin=asyncio.subprocess.PIPE,  # our end closes when we die, however we die
@@ -132,6 +132,14 @@ class Roles:
         self._processes[role.name] = process
         telemetry.get_logger().info("role_started", role=role.name, pid=process.pid)
         return process
+
+    def _log(self, name: str) -> Path:
+        """Where a role's words go; a file that grew too long is kept once, as `.log.1`, and a new one begun."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        path = self._logs / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        return path
 
     def _last_words(self, name: str) -> str:
         log = self._logs / f"{name}.log"

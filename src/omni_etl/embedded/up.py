@@ -15,6 +15,7 @@ from typing import Final
 import urllib3
 
 from omni_etl import settings as settings_module
+from omni_etl import telemetry
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.registry import DatabaseRegistry
 from omni_etl.clock import Clock
@@ -90,6 +91,7 @@ class Up:
         """The hose first, so that what it accepted reaches the queue; engines last, and then the directory is free."""
         if self._roles is None or self._lock_descriptor is None:
             return
+        telemetry.get_logger().info("up_stopping")
         order = {"hose": 0, "api": 1, "run": 2, "store": 3, "tracker": 4}
         for role in sorted(self._roles_in_order, key=lambda each: order[each.name]):
             await self._roles.stop(role)

@@ -44,8 +44,8 @@ class Parent:
     clock: Clock
     rng: random.Random
 
-    async def open(self) -> None:
-        """Reach the queue and the registry, however long it takes; tracker and store may be away.
+    async def open(self) -> str:
+        """Reach the queue and the registry, however long it takes; tracker and store may be away. Answers the epoch.
 
         Raises:
             SettingsError: what waiting cannot heal.
@@ -56,7 +56,21 @@ class Parent:
         await self._until_there("database", lambda: registry.register(self.services))
         self.supervisor.hear(await self._until_there("database", registry.services))
         await self._until_there("queue", lambda: self.engines.queue.open(queue_names(self.services)))
-        await self._open_tracker(await self._epoch())
+        epoch = await self._epoch()
+        await self._try_tracker(epoch)
+        return epoch
+
+    async def keep_tracker(self, epoch: str) -> None:
+        """Return when the tracker was reached, whenever it comes: until then the parent goes by the ledgers alone.
+
+        Raises:
+            SettingsError: it evicts keys, or refuses our credentials.
+
+        """
+        tries = 0
+        while not await self._try_tracker(epoch):
+            tries += 1
+            await self.clock.sleep(START_BACKOFF.wait_seconds(tries, self.rng))
 
     async def close(self) -> None:
         """Give back connections."""
@@ -82,11 +96,14 @@ class Parent:
             return fresh  # not written down: it is only this parent's, and costs repeated questions
         return fresh
 
-    async def _open_tracker(self, epoch: str) -> None:
+    async def _try_tracker(self, epoch: str) -> bool:
         try:
             await self.engines.tracker.open(epoch)
         except UnavailableError as error:
             self.engines.tracker_away(error)
+            return False
+        self.engines.tracker_answered()
+        return True
 
     async def _until_there(self, what: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         tries = 0
