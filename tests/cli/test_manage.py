@@ -78,6 +78,13 @@ def test_a_name_is_shown_as_it_is(omni: Omni) -> None:
     assert "[/x] [bold]shop" in omni("webhooks", "list").stdout
 
 
+def test_an_id_is_whole_however_narrow_the_terminal(omni: Omni, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there to be copied into the next command."""
+    monkeypatch.setenv("COLUMNS", "60")
+    webhook_id = omni("webhooks", "create", "shop with a long name", TARGET + "/" + "x" * 80).stdout.strip()
+    assert f"│ {webhook_id} │" in omni("webhooks", "list").stdout
+
+
 def test_a_key_is_shown_once(omni: Omni) -> None:
     """List knows its id and name; a revoked one stays listed, and is refused."""
     secret = omni("keys", "create", "laptop").stdout.strip()

@@ -73,6 +73,14 @@ def test_everything_is_in_the_picture() -> None:
     assert row(text, "suppressions") == ["suppressions", "entries", "6"]
 
 
+def test_a_parent_that_fell_silent_is_not_shown_as_if_it_lived() -> None:
+    """Its last word stays for an hour, and says so."""
+    [role] = SEEN["fleet"]["roles"]
+    silent = {**SEEN, "fleet": {**SEEN["fleet"], "roles": [{**role, "seen_seconds_ago": 11.0}]}}
+    assert "seen 11.0 s ago, perhaps gone" in shown(silent)
+    assert "perhaps gone" not in shown(SEEN)
+
+
 @pytest.mark.parametrize("name", list(SEEN))
 def test_an_engine_that_is_away_is_named_with_its_reason(name: str) -> None:
     """Whichever it is, the others are still shown."""

@@ -14,7 +14,7 @@ PLACES = Places(
     hose_url="http://127.0.0.1:1",
     api_url="http://127.0.0.1:2",
     api_key="key",
-    store_url="http://default:x@127.0.0.1:3/default",
+    store_url=f"http://default:{'x' * 32}@127.0.0.1:3/default",
     database_url="sqlite:////d/database",
     tracker_url="unix:///d/tracker/valkey.sock",
     data_dir="/d",
@@ -40,6 +40,7 @@ def test_for_people_it_is_a_table_and_two_commands_to_try() -> None:
     assert f"  curl -d '{EXAMPLE}' -H 'Content-Type: application/json' http://127.0.0.1:1/v1/events\n" in text
     assert "  curl -H 'Authorization: key' http://127.0.0.1:2/api/v1/suppression-list/someone@example.com\n" in text
     assert "up=10 hose=11" in text
+    assert "…" not in text  # an address is folded, never cut
     checked = check(EXAMPLE.encode())
     assert checked is not None
     assert checked.suppresses

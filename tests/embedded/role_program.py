@@ -21,7 +21,11 @@ async def main(behaviour: str, starts: Path) -> None:
         sys.exit(1)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, (lambda: None) if behaviour == "stubborn" else stop.set)
-    watch_starter(0, stop=lambda: loop.call_soon_threadsafe(stop.set))
+
+    def starter_gone() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    watch_starter(0, stop=starter_gone)
     await asyncio.sleep(0)  # the handler is in place
     starts.with_suffix(".ready").write_text(str(os.getpid()))
     await stop.wait()

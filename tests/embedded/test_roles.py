@@ -119,14 +119,14 @@ def test_no_role_outlives_its_starter(tmp_path: Path) -> None:
     """Kill -9 of the starter: every role it had ends within two seconds."""
     argv = [sys.executable, str(Path(up_program.__file__)), str(tmp_path), "good", "stubborn"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as starter:
+    # Its own standard input is held open, so that only its end can end the roles.
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as starter:
         assert starter.stdout is not None
         while starter.stdout.readline() != b"up\n":
             assert starter.poll() is None
         starter.kill()
-        starter.wait()
-    began = SystemClock().monotonic()
-    lock = os.open(tmp_path / "lock", os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)  # free when the last of them has ended
-    assert SystemClock().monotonic() - began < 2.5
-    os.close(lock)
+        began = SystemClock().monotonic()
+        lock = os.open(tmp_path / "lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # free when the last of them has ended
+        assert SystemClock().monotonic() - began < 2.5
+        os.close(lock)

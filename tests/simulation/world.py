@@ -14,9 +14,9 @@ from typing import Any
 from omni_etl.backends.memory import AWS_LIMITS, Faults, MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
-from omni_etl.envelope import Lane, SealedEnvelope, Stamp, open_header, pack
+from omni_etl.envelope import LANES, Lane, SealedEnvelope, Stamp, open_header, pack
 from omni_etl.errors import UnavailableError
-from omni_etl.queue import LANES, dead_letters, queue_names, siding
+from omni_etl.queue import dead_letters, queue_names, siding
 from omni_etl.registry import DeadLetter, RegisteredService, RoleReport
 from omni_etl.supervisor.channel import Result, Work
 from omni_etl.supervisor.engines import Engines

@@ -1,11 +1,14 @@
 """loop: what the parent decides of each lease. The dangerous whole of it is in `tests/simulation`."""
 
+from dataclasses import replace
+
 import pytest
 from structlog.testing import capture_logs
 from tests.simulation.world import LIMITS, SERVICES, World
 from tests.supervisor.leases import held
 
 from omni_etl.queue import dead_letters, siding
+from omni_etl.registry import RegisteredService
 from omni_etl.supervisor.channel import Outcome, Result, Work
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.supervisor.receive import Source
@@ -62,18 +65,13 @@ async def test_a_service_that_runs_elsewhere_gets_it_in_its_siding() -> None:
     """A parent that does not run an owed service sets the envelope aside for one that does."""
     world = World(1)
     await world.open()
-    world.registry.registered = [*world.registry.registered, *parent_of("fifth")]
+    world.registry.registered = [*world.registry.registered, RegisteredService("fifth", 0, retired=False)]
     world.supervisor.hear(world.registry.registered)
     await world.send(3)
     await world.until(lambda: not world.stored("bulk") and not world.stored("express"), seconds_max=30)
     assert world.stored(siding("fifth")) == 3
     world.check()
     await world.close()
-
-
-def parent_of(name: str) -> list[object]:
-    """A registered service."""
-    return [type(World(1).registry.registered[0])(name, 0, retired=False)]
 
 
 async def test_an_envelope_is_settled_when_the_last_service_is_done() -> None:
@@ -176,7 +174,7 @@ async def test_each_lane_leaves_room_for_the_other() -> None:
 async def test_one_lease_at_a_time_is_a_limit_too() -> None:
     """The smallest setting still receives."""
     subject = parent()
-    subject._limits = type(LIMITS)(**{**{n: getattr(LIMITS, n) for n in LIMITS.__slots__}, "leases_max": 1})
+    subject._limits = replace(LIMITS, leases_max=1)
     assert subject.room(Source("bulk")) == 1
 
 

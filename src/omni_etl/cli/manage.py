@@ -11,7 +11,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from omni_etl import settings
 from omni_etl.cli.status import Data, loaded
@@ -185,7 +185,10 @@ def _print(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> int:
     if not rows:
         Console().print(f"{title}: none")
         return 0
-    table = Table(*rows[0], title=title, title_justify="left")
+    names = list(rows[0])
+    # The first names a row, and is what other commands take: it stays whole however narrow the terminal.
+    columns = [Column(names[0], no_wrap=True), *(Column(name, overflow="fold") for name in names[1:])]
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row.values()))
     Console().print(table)

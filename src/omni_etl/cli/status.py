@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -14,6 +14,8 @@ from rich.table import Table
 
 from omni_etl import settings
 from omni_etl.errors import SettingsError
+
+SILENT_SECONDS: Final = 10  # a parent speaks every two
 
 Data = Annotated[Path | None, typer.Option(help="Data directory of the `omni up` to look at.")]
 
@@ -65,7 +67,7 @@ def _show(seen: dict[str, Any], console: Console) -> None:
         _show_dead_letters(seen["fleet"]["dead_letters"], console)
     table = Table(title="What stands where", title_justify="left")
     for part in ("hose", "outbox", "suppressions", "store"):
-        for name, value in seen[part].items():
+        for name, value in seen[part].items() if "away" not in seen[part] else ():
             table.add_row(part, name, escape(str(value)))
     console.print(table)
 
@@ -82,6 +84,8 @@ def _queues(queues: dict[str, dict[str, Any]]) -> Table:
 def _parent(role: dict[str, Any]) -> Table:
     age = role["seen_seconds_ago"]
     title = f"{role['role']} {role['instance']}: {role.get('leases', 0)} leases, seen {age} s ago"
+    if age > SILENT_SECONDS:
+        title += ", [bold red]perhaps gone[/]: what follows was its last word"
     table = Table("service", "child", "circuit", "waiting", "in flight", "reason", title=title, title_justify="left")
     for name, service in role.get("services", {}).items():
         circuit = "[green]closed[/]" if service["circuit"] == "closed" else "[bold red]open[/]"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from omni_etl import settings
 from omni_etl.cli.process import run_role
@@ -76,7 +76,7 @@ def _show(places: Places, console: Console, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(places.as_dict()), flush=True)  # noqa: T201 the one line that a program waits for
         return
-    table = Table(show_header=False, box=None, padding=(0, 2))
+    table = Table(Column(no_wrap=True), Column(overflow="fold"), show_header=False, box=None, padding=(0, 2))
     for name, value in places.as_dict().items():
         shown = " ".join(f"{role}={pid}" for role, pid in places.pids.items()) if name == "pids" else str(value)
         table.add_row(f"[bold]{name}[/]", shown)

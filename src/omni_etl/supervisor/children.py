@@ -83,7 +83,9 @@ class Children:
             if self._stopping:
                 return
             code = self._processes[service].returncode or 0
-            if not was_ready and code >= 0:  # a signal says nothing about the code: someone killed it, or memory ran out
+            if (
+                not was_ready and code >= 0
+            ):  # a signal says nothing about the code: someone killed it, or memory ran out
                 telemetry.get_logger().error("child_unready", service=service, code=code)
                 raise ChildUnreadyError(f"the child of {service} ended with code {code} before it was ready")
             lived = self._clock.monotonic() - started_at
