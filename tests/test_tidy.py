@@ -41,8 +41,6 @@ MIRRORED_ELSEWHERE = {
     "cli/store": "cli/test_roles.py",
     # two lines; every test of a process starts them
     "__main__": "cli/test_roles.py",
-    # the command is the whole system
-    "cli/demo": "e2e/test_path.py",
 }
 
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -105,7 +105,7 @@ def pack(lines_by_type: Mapping[str, Sequence[bytes]], stamp: Stamp) -> SealedEn
     for type_name, lines in lines_by_type.items():
         if not lines:
             continue
-        part = b"\n".join(lines) + b"\n"
+        part = b"\n".join((*lines, b""))
         ranges.append(TypeRange(type_name, len(lines), start, len(part)))
         parts.append(part)
         start += len(part)

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     envelope_events_max: int = Field(20_000, ge=1, description="Events at which an envelope is cut.")
     bulk_age_seconds: float = Field(1.0, gt=0, description="Seconds after which a bulk envelope is cut however small.")
-    express_age_seconds: float = Field(0.05, gt=0, description="The same for express, when busy.")
+    express_age_seconds: float = Field(0.2, gt=0, description="The same for express, when busy.")
     express_age_idle_seconds: float = Field(
         0.25, gt=0, description="The same for express, below `express_busy_events_per_second`."
     )

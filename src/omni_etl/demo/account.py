@@ -22,6 +22,8 @@ CAMPAIGNS_COUNT: Final = 240
 HOT_TRANSMISSIONS_COUNT: Final = 12  # transmissions that run at the same time
 RECIPIENTS_SHARE_TOTAL: Final = 1000
 DAY_SECONDS: Final = 86_400
+MINUTE_SECONDS: Final = 60.0
+STREAM_SECONDS: Final = 600.0  # how far back injections go: events come in as they happen, not a day late
 
 # How the account is made up. Round figures of ours; only their skew is meant to be lifelike.
 TRANSACTIONAL_SHARE: Final = 0.3

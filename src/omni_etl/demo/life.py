@@ -12,12 +12,11 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 from omni_etl.demo import words
-from omni_etl.demo.account import DAY_SECONDS, Account, pick
+from omni_etl.demo.account import MINUTE_SECONDS, STREAM_SECONDS, Account, pick
 from omni_etl.demo.message import Message, failure
 from omni_etl.demo.sidelights import sidelights
 
 MESSAGES_COUNT: Final = 1000  # of one deck
-MINUTE_SECONDS: Final = 60.0
 HOUR_SECONDS: Final = 3600.0
 
 HARD_FAILURES: Final = tuple(failure(reply) for reply in words.HARD_REPLIES)
@@ -32,7 +31,7 @@ Card = TypeVar("Card")
 
 
 def events(count: int, *, seed: int, now: float) -> Iterator[bytes]:
-    """`count` canonical lines without line ends, all of the day before `now`."""
+    """`count` canonical lines without line ends, of the last eleven minutes before `now`."""
     return islice(chain.from_iterable(lives(seed=seed, now=now)), count)
 
 
@@ -43,9 +42,7 @@ def lives(*, seed: int, now: float) -> Iterator[list[bytes]]:
     diary = _Diary(rng, now=now)
     while True:
         transmissions = account.transmissions(now)
-        injected_at = [
-            now - MINUTE_SECONDS - rng.random() * (DAY_SECONDS - HOUR_SECONDS) for _ in range(MESSAGES_COUNT)
-        ]
+        injected_at = [now - MINUTE_SECONDS - rng.random() * STREAM_SECONDS for _ in range(MESSAGES_COUNT)]
         for at, fate, reading in zip(injected_at, _shuffled(FATES, rng), _shuffled(READINGS, rng), strict=True):
             send = pick(transmissions, rng)
             reads_amp = reading in (_reads_amp, _clicks_amp)

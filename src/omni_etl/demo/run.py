@@ -62,6 +62,7 @@ class Demo:
 
         """
         receiver = await _start_receiver()
+        hose = Hose(self.places.hose_url)
         store = build_store(self.settings)
         entries = DatabaseSuppressionList(control_database(self.settings, self.clock), self.clock)
         try:
@@ -72,13 +73,14 @@ class Demo:
             before = await asyncio.to_thread(self._usages)
             started_at = self.clock.monotonic()
             with self._progress() as progress:
-                expected, accepted = await asyncio.to_thread(self._send, progress)
+                expected, accepted = await asyncio.to_thread(self._send, hose, progress)
                 landed = await self._settled(progress, accepted, _Sources(store, entries, receiver.port))
             seconds = self.clock.monotonic() - started_at
             outcome = Outcome(expected=expected, accepted=accepted, landed=landed, seconds=seconds)
             after = await asyncio.to_thread(self._usages)
             return outcome, {name: each.since(before.get(name)) for name, each in after.items()}
         finally:
+            hose.give_up()  # interrupted, a thread still sends: it ends with the hose and does not wait for another
             await store.close()
             await entries.close()
             receiver.process.terminate()
@@ -97,13 +99,13 @@ class Demo:
         if answer.status != 200:  # noqa: PLR2004 OK
             raise OmniError(f"the API answered {answer.status} to a new webhook: {answer.data.decode()[:300]}")
 
-    def _send(self, progress: Progress) -> tuple[Expectation, int]:
+    def _send(self, hose: Hose, progress: Progress) -> tuple[Expectation, int]:
         """Post everything over a few connections; a full hose is waited for."""
         task = progress.add_task("accepted by the hose", total=self.count)
         expected = Expectation()
         accepted = 0
         lines = events(self.count, seed=SEED, now=self.clock.now())
-        with Hose(self.places.hose_url) as hose, ThreadPoolExecutor(CONNECTIONS) as pool:
+        with hose, ThreadPoolExecutor(CONNECTIONS) as pool:
             waiting = []
             for chunk in _chunks(lines, CHUNK_EVENTS):
                 expected.add(chunk)
