@@ -11,7 +11,7 @@ from omni_etl.demo.life import events, lives
 from omni_etl.suppression_list import address_key
 
 NOW = 1_764_000_000.0
-STORY_SECONDS = 11 * 60
+STORY_SECONDS = 20 * 60
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ Card = TypeVar("Card")
 
 
 def events(count: int, *, seed: int, now: float) -> Iterator[bytes]:
-    """`count` canonical lines without line ends, of the last eleven minutes before `now`."""
+    """`count` canonical lines without line ends, of the last twenty minutes before `now`."""
     return islice(chain.from_iterable(lives(seed=seed, now=now)), count)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from omni_etl.demo import words
-from omni_etl.demo.account import CUSTOMER_ID, DAY_SECONDS, MINUTE_SECONDS, STREAM_SECONDS, fragment, iso_time
+from omni_etl.demo.account import CUSTOMER_ID, DAY_SECONDS, STREAM_SECONDS, fragment, iso_time
 
 ROUNDS_COUNT: Final = 4
 
@@ -25,7 +25,7 @@ class Sidelight(NamedTuple):
 def sidelights(rng: random.Random, *, now: float) -> Iterator[Sidelight]:
     """Every type that no message of ours lives through, a few times."""
     for _ in range(ROUNDS_COUNT):
-        at = now - MINUTE_SECONDS - rng.random() * STREAM_SECONDS
+        at = now - (1 + rng.random()) * STREAM_SECONDS  # a relay is tried again for some minutes
         yield from _relays(rng, at)
         yield Sidelight(b"sms_status", at, fragment(_sms(rng)), is_named=False)  # by reference it has no event_id
     yield Sidelight(
