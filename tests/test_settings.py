@@ -80,3 +80,11 @@ def test_each_setting_has_a_sentence_and_what_may_hold_a_password_is_secret() ->
     assert urls
     assert all(Settings.model_fields[name].annotation is SecretStr for name in urls)
     assert PREFIX == "OMNI_"
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    """An address may hold a password, whatever else is wrong with it."""
+    with pytest.raises(SettingsError) as refused:
+        load(tracker_url=["redis://:hunter2@host"])
+    assert refused.value.setting == "OMNI_TRACKER_URL"
+    assert "hunter2" not in str(refused.value)

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
         return self.spool_dir or self.data_dir / "hose"
 
 
+SECRET_FIELDS: Final = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
+
+
 def load(**overrides: object) -> Settings:
     """Read the settings.
 
@@ -171,8 +174,10 @@ def load(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic judges the values
     except ValidationError as error:
         first = error.errors()[0]
+        field = str(first["loc"][0])
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(name, repr(first.get("input")), f"{first['msg']}.") from None
+        found = "a value that is not shown" if field in SECRET_FIELDS else repr(first.get("input"))
+        raise SettingsError(name, found, f"{first['msg']}.") from None
 
 
 def environment(settings: Settings) -> dict[str, str]:

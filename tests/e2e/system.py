@@ -176,7 +176,7 @@ class Customer:
 
     def receipts(self) -> dict[str, int]:
         """What came."""
-        retries = urllib3.Retry(connect=20, backoff_factor=0.05, backoff_max=0.5)
+        retries = urllib3.Retry(total=20, connect=20, backoff_factor=0.05, backoff_max=0.5)
         found: dict[str, int] = urllib3.request("GET", f"http://127.0.0.1:{self.port}/receipts", retries=retries).json()
         return found
 

@@ -103,6 +103,16 @@ def test_every_engine_is_named(mine: Settings, tmp_path: Path) -> None:
     assert system(mine).settings.store_url != complete.store_url  # a new password at every start
 
 
+@pytest.mark.parametrize("name", sorted(up.ENGINES))
+def test_an_engine_that_is_named_already_is_refused(mine: Settings, name: str) -> None:
+    """`omni up` would not use it, and whoever named it would look for their data there."""
+    named = mine.model_copy(update={name: "x"})
+    named.model_fields_set.add(name)
+    with pytest.raises(SettingsError) as refused:
+        system(named)
+    assert refused.value.setting == f"OMNI_{name.upper()}"
+
+
 def test_free_ports_where_asked(mine: Settings) -> None:
     """All different, none a default, and the store's URL names its own."""
     complete = system(mine, any_ports=True).settings

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from omni_etl import telemetry
 from omni_etl.api import suppressions, webhooks
 from omni_etl.api.auth import require_key
+from omni_etl.api.limit import BodyLimit
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
 from omni_etl.keys import Keys
@@ -25,6 +26,7 @@ from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
 
 OPEN_PAUSE_SECONDS: Final = 1.0
+BODY_BYTES_MAX: Final = 1024 * 1024  # of any call so far; bulk calls will bring limits of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def api_app(parts: ApiParts) -> FastAPI:
 
     app = FastAPI(title="omni-etl", version="1", lifespan=lifespan, redirect_slashes=False)
     app.state.parts = parts
+    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
     guarded = [Depends(require_key)]
     app.include_router(webhooks.router, prefix="/api/v1", dependencies=guarded)
     app.include_router(suppressions.router, prefix="/api/v1", dependencies=guarded)

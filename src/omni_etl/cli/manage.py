@@ -116,7 +116,7 @@ def revoke_key(key_id: str, *, data: Data = None) -> int:
 def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
     """The services that envelopes owe, and since when."""
     rows = [
-        {"name": each.name, "registered_at_ms": each.registered_at_ms, "retired": each.retired}
+        {"name": each.name, "owed since, ms": each.registered_at_ms or "ever", "retired": each.retired}
         for each in _with("registry", data, lambda kept: kept.services())
     ]
     return _print("Services", rows, as_json=as_json)

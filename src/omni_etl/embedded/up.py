@@ -31,6 +31,7 @@ READY_SECONDS_MAX: Final = 60.0
 LOCK_SECONDS_MAX: Final = 3.0  # roles of a killed `omni up` end within two
 PROBE_SECONDS_MAX: Final = 1.0
 RUNNING_FILE: Final = "up.json"
+ENGINES: Final = frozenset({"queue_url", "tracker_url", "store_url", "database_url"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,18 @@ class Up:
                 tasks.create_task(self._roles.start(role, seconds_max=READY_SECONDS_MAX))
 
     def _complete(self, settings: Settings, *, any_ports: bool) -> Settings:
-        """The settings with every engine named, so that each role can be started from its environment alone."""
+        """The settings with every engine named, so that each role can be started from its environment alone.
+
+        Raises:
+            SettingsError: an engine is named already; these roles would not use it.
+
+        """
+        for name in sorted(ENGINES & settings.model_fields_set):
+            raise SettingsError(
+                f"{settings_module.PREFIX}{name.upper()}",
+                "a value, while `omni up` brings its own engines",
+                "Unset it; or start the roles one by one: omni hose, omni run, omni api.",
+            )
         ports = {name: getattr(settings, f"{name}_port") for name in ("hose", "api", "store")}
         if any_ports:
             ports = dict(zip(ports, free_ports(len(ports)), strict=True))
@@ -211,8 +223,8 @@ class Up:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if self._clock.monotonic() > until:
-                    holder = path.read_text().strip() or "unknown"
+                holder = path.read_text().strip() or "unknown"
+                if _is_alive(holder) or self._clock.monotonic() > until:
                     os.close(descriptor)
                     raise SettingsError(
                         "OMNI_DATA_DIR",
@@ -234,6 +246,15 @@ def running(settings: Settings) -> Settings:
     environment = json.loads(path.read_text())["environment"]
     names = {name.removeprefix(settings_module.PREFIX).lower(): value for name, value in environment.items()}
     return settings_module.load(**names)
+
+
+def _is_alive(pid: str) -> bool:
+    """Whether the holder runs; then waiting for the end of its roles is vain."""
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 async def _answers(url: str) -> bool:
