@@ -20,7 +20,7 @@ from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import queue_messages, queue_payloads
 from omni_etl.clock import Clock
-from omni_etl.envelope import SealedEnvelope
+from omni_etl.envelope import LANES, SealedEnvelope
 from omni_etl.queue import (
     LANE_RETENTION_SECONDS,
     Depth,
@@ -33,6 +33,7 @@ from omni_etl.queue import (
 )
 
 MIB: Final = 1024 * 1024
+OTHERS_POLL_FACTOR: Final = 10
 EXPIRED_ROWS_MAX: Final = 50  # a deleted row takes up to 1 MiB of payload with it
 
 _held: Final = (
@@ -42,7 +43,10 @@ _held: Final = (
 
 
 class DatabaseQueue:
-    """Several processes may send and receive at once. Waiting receivers look every `poll_seconds`."""
+    """Several processes may send and receive at once. Waiting receivers look every `poll_seconds`.
+
+    Into a siding or dead letters they look ten times less often: nothing there is urgent, and mostly there is nothing.
+    """
 
     limits = QueueLimits(
         entry_bytes_max=MIB,
@@ -85,13 +89,14 @@ class DatabaseQueue:
         await self._expire()
         bell = self._bells[queue_name]
         until = self._clock.monotonic() + wait_seconds
+        poll_seconds = self._poll_seconds if queue_name in LANES else self._poll_seconds * OTHERS_POLL_FACTOR
         while True:
             rings = bell.rings
             leases = await self._take(queue_name, min(count_max, self.limits.receive_count_max), lease_seconds)
             left_seconds = until - self._clock.monotonic()
             if leases or left_seconds <= 0:
                 return leases
-            await bell.wait(rings, clock=self._clock, seconds=min(self._poll_seconds, left_seconds))
+            await bell.wait(rings, clock=self._clock, seconds=min(poll_seconds, left_seconds))
 
     async def extend(self, leases: Sequence[Lease], *, lease_seconds: int) -> Failures:
         """Move the deadline of leases that have not lapsed; the others stay as they are."""
