@@ -292,6 +292,19 @@ def halted(pid: int, *, seconds: float) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def moved_away(directory: Path, *, seconds: float) -> Iterator[None]:
+    """As if a mount was lost, for at least so long."""
+    until = time.monotonic() + seconds  # noqa: TID251 real processes have real time
+    elsewhere = directory.with_name(directory.name + "-elsewhere")
+    directory.rename(elsewhere)
+    try:
+        yield
+        time.sleep(max(0.0, until - time.monotonic()))  # noqa: TID251 see above
+    finally:
+        elsewhere.rename(directory)
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process still runs (a zombie does not)."""
     try:

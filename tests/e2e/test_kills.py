@@ -13,6 +13,7 @@ from tests.e2e.system import (
     halted,
     is_alive,
     kill,
+    moved_away,
     up,
     wait_until,
     watch_everything,
@@ -78,6 +79,20 @@ def test_a_hanging_engine_is_waited_for(victim: str, tmp_path: Path) -> None:
         load.begun.wait(30)
         before = system.pids
         with halted(before[victim], seconds=6):
+            load.join()
+        assert_all_landed(system, receiver, [load])
+        assert system.pids == before
+
+
+@pytest.mark.parametrize("part", ["queue", "database"])
+def test_a_file_that_vanishes_is_waited_for(part: str, tmp_path: Path) -> None:
+    """The directory of the queue or the database is gone for some seconds under load: no crash, no loss."""
+    with up(tmp_path) as system, customer() as receiver:
+        watch_everything(system, receiver.target)
+        load = Load(system.places["hose_url"], 10_000, seed=9).start()
+        load.begun.wait(30)
+        before = system.pids
+        with moved_away(tmp_path / part, seconds=4):
             load.join()
         assert_all_landed(system, receiver, [load])
         assert system.pids == before
