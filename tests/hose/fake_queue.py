@@ -16,7 +16,6 @@ LIMITS = QueueLimits(
     batch_bytes_max=256 * 1024,
     receive_count_max=10,
     lease_seconds_max=43_200,
-    retention_seconds=604_800,
 )
 
 Fault = Callable[[Sequence[SealedEnvelope]], Failures | None]

@@ -37,6 +37,7 @@ LIMITS = HoseLimits(
     body_bytes_max=MIB,
     raw_bytes_max=4 * MIB,
     waiting_bytes_max=8 * MIB,
+    uncut_bytes_max=8 * MIB,
     sends_in_flight_max=4,
 )
 

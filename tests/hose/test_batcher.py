@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
@@ -57,6 +57,19 @@ def test_a_count_ends_an_envelope() -> None:
     batcher = Batcher(LIMITS, now=0)
     batcher.add("bulk", _lines(2_500, size=10), now=0.0)
     assert [cut.count for cut in batcher.due(0.0)] == [1_000, 1_000]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_backlog_halves_with_every_commit(size: int) -> None:
+    """By count or by bytes: cutting a few at once would let memory grow where events come faster than that."""
+    batcher = Batcher(replace(LIMITS, envelope_events_max=10), now=0)
+    batcher.add("bulk", _lines(1_000, size=size), now=0.0)
+    held: list[int] = [batcher.raw_bytes]
+    while batcher.count > 100:
+        _cut_all(batcher, batcher.due(0.0), now=0.0)
+        held.append(batcher.raw_bytes)
+    assert len(held) <= 6
+    assert all(after <= 0.6 * before for before, after in pairwise(held))
 
 
 def test_bytes_end_an_envelope_and_the_batcher_learns_how_lines_compress() -> None:

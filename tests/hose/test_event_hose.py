@@ -28,6 +28,7 @@ from omni_etl.envelope import open_header
 from omni_etl.errors import IntakeError, SettingsError, SpoolFullError, UnavailableError
 from omni_etl.hose import EventHose
 from omni_etl.hose.answer import Answer
+from omni_etl.hose.records import Accepted, scan
 from omni_etl.hose.segments import path_of, segments_in
 
 
@@ -148,6 +149,25 @@ async def test_the_spool_torn_at_any_byte_keeps_all_that_was_acknowledged(tmp_pa
         _empty(torn)
 
 
+async def test_a_flipped_bit_costs_the_events_of_its_record_and_no_others(tmp_path: Path) -> None:
+    """Nine of ten acknowledged requests arrive, each once, though the segment is the last."""
+    hose = make_hose(tmp_path / "a", FakeQueue(), limits=never_cut())
+    await hose.start()
+    for number in range(10):
+        await hose.accept(event(number))
+    left = await crash(hose, into=tmp_path / "b")
+    path = path_of(left, segments_in(left)[-1])
+    content = bytearray(path.read_bytes())
+    content[[framed.offset for framed in scan(bytes(content)) if isinstance(framed.record, Accepted)][2] + 20] ^= 1
+    path.write_bytes(content)
+    queue = FakeQueue()
+    with capture_logs() as logs:
+        await recover(left, queue)
+    assert sorted(queue.lines()) == sorted(event(number) for number in range(10) if number != 2)
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["hose_spool_damaged"]
+    check_numbers(queue)
+
+
 async def test_a_repeated_request_gets_the_same_answer_and_changes_nothing(tmp_path: Path) -> None:
     """By its key; also after a crash, before anything was cut."""
     queue = FakeQueue()
@@ -222,6 +242,21 @@ async def test_a_full_spool_is_503_until_the_queue_takes_envelopes_again(tmp_pat
     check_numbers(queue)
 
 
+async def test_more_uncut_than_memory_may_hold_is_503_until_it_was_cut(tmp_path: Path) -> None:
+    """When events come faster than envelopes can be cut, the producer waits and this process does not grow."""
+    queue = FakeQueue()
+    async with running_hose(tmp_path, queue, limits=replace(never_cut(), uncut_bytes_max=3_000)) as hose:
+        with pytest.raises(SpoolFullError, match="faster than envelopes") as caught:
+            await _accept_all(hose, iter(range(100)))
+        assert caught.value.retry_after_seconds
+        assert 3_000 <= hose._batcher.raw_bytes < 3_500
+        hose._batcher._limits = CUTS
+        hose._committer._alarm.ring()
+        await _until(lambda: hose._batcher.count == 0)
+        await hose.accept(event(100))
+    check_numbers(queue)
+
+
 async def test_a_stopping_hose_takes_no_more_and_leaves_the_rest_in_its_spool(tmp_path: Path) -> None:
     """Within its time, though the queue is away; the next start sends it."""
     queue = FakeQueue()
@@ -286,7 +321,38 @@ async def test_a_queue_that_can_never_take_our_envelopes_is_refused_at_start(tmp
         await make_hose(tmp_path, queue).start()
 
 
-async def test_a_disk_that_refuses_at_start_is_an_engine_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_refuses_at_start_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was cut is sent meanwhile, producers get 503, and what was not cut comes when it can be written."""
+    away = FakeQueue()
+    away.away = True
+    with capture_logs():
+        hose = make_hose(tmp_path / "a", away)
+        await hose.start()
+        await hose.accept(event(1))
+        await _until(lambda: hose.unsent_count == 1)
+        hose._committer._batcher._limits = never_cut().cuts
+        await hose.accept(event(2))
+        left = await crash(hose, into=tmp_path / "b")
+    queue = FakeQueue()
+    with capture_logs() as logs, monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", _refuse)
+        again = make_hose(left, queue)
+        await again.start()
+        await asyncio.wait_for(queue.until(lambda: queue.lines() == [event(1)]), 10)
+        assert again.is_refusing
+        with pytest.raises(IntakeError, match="refuses writes"):
+            await again.accept(event(3))
+    assert [entry["owed_envelopes"] for entry in logs if entry["event"] == "hose_spool_failed"] == [3]
+    await _until(lambda: not again.is_refusing)
+    await again.accept(event(4))
+    await again.stop(10)
+    assert sorted(queue.lines()) == [event(1), event(2), event(4)]
+    check_numbers(queue)
+
+
+async def test_a_disk_that_cannot_be_read_at_start_is_an_engine_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Told in a sentence, and the next try finds the directory free and everything in it."""
     hose = make_hose(tmp_path / "a", FakeQueue(), limits=never_cut())
     await hose.start()
@@ -294,7 +360,7 @@ async def test_a_disk_that_refuses_at_start_is_an_engine_away(tmp_path: Path, mo
     left = await crash(hose, into=tmp_path / "b")
     queue = FakeQueue()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fdatasync", _refuse)
+        patch.setattr(Path, "read_bytes", _refuse)
         with pytest.raises(UnavailableError, match="disk under"):
             await make_hose(left, queue).start()
     await recover(left, queue)
@@ -330,7 +396,7 @@ async def _accept_all(hose: EventHose, numbers: Iterator[int]) -> None:
         await hose.accept(event(number, pad="x" * 200), key=str(number))
 
 
-def _refuse(_: int) -> None:
+def _refuse(_: object) -> None:
     raise OSError("refused")
 
 

@@ -17,3 +17,15 @@ def test_a_hose_is_closed_when_both_lanes_are() -> None:
     half = HoseNumbers().cut("bulk", seq=1, events_to=0, closing=True)
     assert not half.closed
     assert half.cut("express", seq=1, events_to=0, closing=True).closed
+
+
+def test_a_lane_that_owes_events_is_open_again_from_there_on() -> None:
+    """Though it was closed; one that owes only what comes next stays as far as it was."""
+    closed = HoseNumbers().accept("bulk", 9).cut("bulk", seq=2, events_to=9, closing=True)
+    assert (closed.owe("bulk", 4).bulk.cut_to, closed.owe("bulk", 4).bulk.closed) == (3, False)
+    assert closed.owe("bulk", 10).bulk.cut_to == 9
+
+
+def test_numbers_that_may_have_been_used_are_skipped_in_both_lanes() -> None:
+    """Nobody knows in which lane a lost envelope was."""
+    assert HoseNumbers().cut("bulk", seq=2, events_to=9, closing=False).skip(3).last_seq == {"express": 3, "bulk": 5}

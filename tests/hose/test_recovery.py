@@ -1,13 +1,16 @@
 """hose.recovery: what an earlier start left."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from omni_etl.envelope import Stamp, pack
 from omni_etl.hose.answer import Answer
 from omni_etl.hose.numbers import HoseNumbers
+from omni_etl.hose.owed import owed_runs
 from omni_etl.hose.records import (
     Accepted,
     Answered,
@@ -20,8 +23,8 @@ from omni_etl.hose.records import (
     frame,
     pack_lines,
 )
-from omni_etl.hose.recovery import History, owed_lines, read_history
-from omni_etl.hose.segments import path_of, segments_in
+from omni_etl.hose.recovery import History, read_history
+from omni_etl.hose.segments import path_of, read_record, segments_in
 
 
 def _accepted(first: int, *lines: bytes) -> Accepted:
@@ -32,8 +35,10 @@ def _accepted(first: int, *lines: bytes) -> Accepted:
     return Accepted(hose_id="h", blocks=(block,), requests=(request,))
 
 
-def _cut(seq: int, events_to: int, *, closing: bool = False) -> Cut:
-    return Cut(hose_id="h", lane="bulk", seq=seq, events_to=events_to, closing=closing, header="{}", payload=b"p")
+def _cut(seq: int, events_to: int, *, count: int = 2, closing: bool = False) -> Cut:
+    stamp = Stamp("h", "bulk", seq, cut_at_ms=1, last_seq={}, accepted_count=events_to)
+    header, payload = astuple(pack({"open": [b"x"] * count}, stamp))
+    return Cut(hose_id="h", lane="bulk", seq=seq, events_to=events_to, closing=closing, header=header, payload=payload)
 
 
 def _write(directory: Path, segment: int, records: Sequence[Record], numbers: HoseNumbers | None = None) -> list[int]:
@@ -48,9 +53,15 @@ def _owed(directory: Path, history: History) -> list[bytes]:
     owed = history.owed.get(("h", "bulk"))
     if owed is None or "h" not in history.hoses:
         return []
-    after = history.hoses["h"].bulk.cut_to
-    runs = owed_lines(directory, owed, hose_id="h", lane="bulk", after=after)
-    return [line for _, lines in runs for line in lines]
+    spans = owed_runs(directory, owed, hose_id="h", lane="bulk")
+    return [line for _, runs in spans for _, lines in runs for line in lines]
+
+
+def _seq(directory: Path, place: int) -> int:
+    framed = read_record(directory, place)
+    assert framed is not None
+    assert isinstance(framed.record, Cut)
+    return framed.record.seq
 
 
 def _nothing(_: Sequence[Answered]) -> None:
@@ -85,7 +96,7 @@ def test_what_the_queue_confirmed_is_not_sent_again(tmp_path: Path) -> None:
 
 def test_a_torn_end_of_the_last_segment_is_cut_off_wherever_it_is(tmp_path: Path) -> None:
     """At every byte: whole records count, the rest never happened, and nobody is called."""
-    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _accepted(3, b"c", b"d"), _cut(1, 3)])
+    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _accepted(3, b"c", b"d"), _cut(1, 3, count=3)])
     content = path_of(tmp_path, 1).read_bytes()
     expected = [[], [b"a", b"b"], [b"a", b"b", b"c", b"d"], [b"d"]]
     for size in range(len(content) + 1):
@@ -114,11 +125,86 @@ def test_damage_in_an_earlier_segment_is_set_aside_and_the_others_are_read(tmp_p
         history = read_history(tmp_path, _nothing)
     assert [entry["event"] for entry in logs] == ["hose_spool_damaged"]
     assert path_of(tmp_path, 1).with_suffix(".damaged").read_bytes() == content
-    assert _owed(tmp_path, history) == [b"e", b"f"]  # a and b were in a lost envelope, c and d are lost
+    assert _owed(tmp_path, history) == [b"c", b"d", b"e", b"f"]  # a and b were in a lost envelope
     assert history.hoses["h"].bulk.accepted_to == 6
     with capture_logs() as logs:
         read_history(tmp_path, _nothing)
     assert logs == []
+
+
+def test_a_flipped_bit_in_the_last_segment_costs_one_record_and_none_behind_it(tmp_path: Path) -> None:
+    """Wherever it is: in a START, in events, in an envelope whose events are cut again. Only a torn last one is quiet."""
+    ends = [0, *_write(tmp_path, 1, [_accepted(1, b"a", b"b"), _cut(1, 2), _accepted(3, b"c", b"d"), _cut(2, 4)])]
+    whole = path_of(tmp_path, 1).read_bytes()
+    left = [
+        ([], {1, 2}, []),  # a START says nothing here that the rest does not
+        ([], {1, 2}, []),  # a and b are in their envelope
+        ([b"a", b"b"], {2}, []),
+        ([], {1, 2}, []),
+        ([b"c", b"d"], {1}, ["torn"]),
+    ]
+    for at in range(0, len(whole), 7):
+        record = sum(end <= at for end in ends) - 1
+        content = bytearray(whole)
+        content[at] ^= 1 << at % 8
+        path_of(tmp_path, 1).write_bytes(content)
+        with capture_logs() as logs:
+            history = read_history(tmp_path, _nothing)
+        owed, seqs, torn = left[record]
+        assert _owed(tmp_path, history) == owed
+        assert {_seq(tmp_path, place) for place in history.unsent} == seqs
+        assert [entry["event"] for entry in logs] == ([] if torn else ["hose_spool_damaged"])
+        assert bool(history.cut_off_bytes) == bool(torn)
+        if not torn:
+            assert logs[0]["log_level"] == "error"
+            assert (logs[0]["offset"], logs[0]["damaged_bytes"]) == (ends[record], ends[record + 1] - ends[record])
+            assert path_of(tmp_path, 1).read_bytes() == content  # places stay, so nothing is moved
+            assert path_of(tmp_path, 1).with_suffix(".damaged").read_bytes() == content
+            with capture_logs() as logs:
+                read_history(tmp_path, _nothing)
+            assert logs == []  # said once
+
+
+def test_no_number_is_used_again_that_a_lost_envelope_may_bear(tmp_path: Path) -> None:
+    """Two envelopes of one name would take each other for repetitions."""
+    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _cut(1, 2), _accepted(3, b"c", b"d")])
+    content = bytearray(path_of(tmp_path, 1).read_bytes())
+    content[ends[1] + 20] ^= 1  # in the cut
+    path_of(tmp_path, 1).write_bytes(content)
+    with capture_logs():
+        history = read_history(tmp_path, _nothing)
+    assert _owed(tmp_path, history) == [b"a", b"b", b"c", b"d"]
+    assert (history.hoses["h"].bulk.seq, history.hoses["h"].bulk.cut_to) == (1, 0)
+    content[ends[1] + 1] ^= 1  # nor is its length right
+    path_of(tmp_path, 1).write_bytes(content)
+    with capture_logs():
+        assert read_history(tmp_path, _nothing).hoses["h"].bulk.seq > 1
+
+
+def test_a_closed_hose_is_open_again_for_an_envelope_that_was_lost(tmp_path: Path) -> None:
+    """Else nobody would ever bring its events out."""
+    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _cut(1, 2), _cut(2, 2, count=0, closing=True)])
+    content = bytearray(path_of(tmp_path, 1).read_bytes())
+    content[ends[1] + 20] ^= 1
+    path_of(tmp_path, 1).write_bytes(content)
+    with capture_logs():
+        history = read_history(tmp_path, _nothing)
+    assert not history.hoses["h"].bulk.closed
+    assert _owed(tmp_path, history) == [b"a", b"b"]
+
+
+def test_a_torn_end_behind_damage_is_cut_off(tmp_path: Path) -> None:
+    """Both happened: the one is set aside, the other was never acknowledged."""
+    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), _accepted(3, b"c", b"d"), _accepted(5, b"e", b"f")])
+    content = bytearray(path_of(tmp_path, 1).read_bytes())
+    content[ends[0] + 20] ^= 1
+    path_of(tmp_path, 1).write_bytes(content[:-1])
+    with capture_logs() as logs:
+        history = read_history(tmp_path, _nothing)
+    assert [entry["event"] for entry in logs] == ["hose_spool_damaged"]
+    assert _owed(tmp_path, history) == [b"c", b"d"]
+    assert history.cut_off_bytes == ends[3] - ends[2] - 1
+    assert history.segments[1].size_bytes == path_of(tmp_path, 1).stat().st_size == ends[2]
 
 
 def test_what_stands_after_a_failed_write_is_not_believed(tmp_path: Path) -> None:

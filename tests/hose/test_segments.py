@@ -8,7 +8,7 @@ import pytest
 
 from omni_etl.hose.numbers import HoseNumbers
 from omni_etl.hose.records import Confirmed, Start, frame, scan
-from omni_etl.hose.segments import SegmentWriter, path_of, read_record, segments_in
+from omni_etl.hose.segments import SegmentWriter, is_set_aside, path_of, read_record, segments_in, set_aside
 
 START = Start(hose_id="h", hoses={"h": HoseNumbers()})
 ONE = frame(Confirmed((1,)))
@@ -94,6 +94,18 @@ def test_an_ended_segment_forgets_what_was_written_lazily(tmp_path: Path, monkey
     with pytest.raises(OSError, match="No space"):
         writer.append([TWO], START, durable=True)
     assert writer.ended == {1: good_bytes}
+
+
+def test_a_segment_is_set_aside_as_long_as_the_copy_holds_all_of_it(tmp_path: Path) -> None:
+    """A torn end may go from the original; new damage is not in the copy."""
+    path = path_of(tmp_path, 1)
+    path.write_bytes(b"damaged, torn")
+    assert not is_set_aside(tmp_path, 1)
+    set_aside(tmp_path, 1)
+    path.write_bytes(b"damaged")
+    assert is_set_aside(tmp_path, 1)
+    path.write_bytes(b"damaged again")
+    assert not is_set_aside(tmp_path, 1)
 
 
 def test_a_full_disk_leaves_no_heap_of_empty_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ RATIO_AT_FIRST: Final = 0.3  # compressed to raw bytes; events were 0.06 to 0.09
 RATIO_MARGIN: Final = 1.1  # an envelope too big is packed twice, one a little small costs nothing
 RATIO_WEIGHT: Final = 0.2
 HEADER_BYTES: Final = 2_500  # all 27 types in one header
-CUTS_AT_ONCE_MAX: Final = 4  # of one lane in one commit, so that no producer waits long behind packing
+CUTS_AT_ONCE_MIN: Final = 4  # of one lane in one commit, so that no producer waits long behind packing
 
 Runs = Sequence[tuple[str, list[bytes]]]
 """Lines in the order of their numbers, as runs of one event type."""
@@ -44,6 +44,7 @@ class Cut:
     lane: Lane
     runs: Runs = ()
     closing: bool = False
+    first: int | None = None  # the number of its first event, where that is not simply the next: behind damage
 
     @property
     def count(self) -> int:
@@ -176,7 +177,8 @@ class Batcher:
         cuts: list[Cut] = []
         taken = taken_bytes = 0
         old = bool(held.chunks) and now >= held.chunks[0].since + self._age_seconds(lane, now)
-        while taken < held.count and (everything or len(cuts) < CUTS_AT_ONCE_MAX):
+        at_once = max(CUTS_AT_ONCE_MIN, self._full_count(held) // 2)  # a backlog halves with every commit
+        while taken < held.count and (everything or len(cuts) < at_once):
             if not (everything or (old and not cuts) or self._is_full(held, taken, taken_bytes)):
                 break
             cut = self._front(lane, skip=taken)
@@ -204,6 +206,10 @@ class Batcher:
     def _is_full(self, held: _LaneHeld, taken: int = 0, taken_bytes: int = 0) -> bool:
         enough_bytes = held.raw_bytes - taken_bytes >= self._raw_bytes_max(held)
         return enough_bytes or held.count - taken >= self._limits.envelope_events_max
+
+    def _full_count(self, held: _LaneHeld) -> int:
+        """Full envelopes in what is held, by our estimate."""
+        return max(held.raw_bytes // self._raw_bytes_max(held), held.count // self._limits.envelope_events_max)
 
     def _raw_bytes_max(self, held: _LaneHeld) -> int:
         room = max(self._limits.envelope_bytes - HEADER_BYTES, self._limits.envelope_bytes // 2)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from omni_etl.backoff import Backoff
@@ -24,6 +26,7 @@ from omni_etl.hose.sender import Sender
 from omni_etl.hose.spool import Committed, Group, Spool
 from omni_etl.telemetry import get_logger, hose_envelopes_cut, hose_spool_bytes, hose_unsent_envelopes
 
+ORDERS_AT_ONCE_MAX: Final = 8
 CONFIRMATIONS_WAITING_MAX: Final = 256  # written down by themselves when nothing else takes them along
 
 
@@ -50,6 +53,7 @@ class Committer:
         self._rng = rng
         self._backoff = Backoff(wait_seconds_max=5.0)
         self._waiting: list[_Waiting] = []
+        self._orders: deque[Order] = deque()  # of earlier starts, not durable yet
         self._failures = 0
         self._stopping = False
         self._alarm = Alarm(clock)
@@ -57,7 +61,7 @@ class Committer:
 
     @property
     def is_refusing(self) -> bool:
-        """The disk refused the last commit."""
+        """The disk refused the last commit, or has no room to spare."""
         return self._failures > 0
 
     async def make_durable(self, lanes: dict[Lane, dict[str, list[bytes]]], request: Answered | None) -> None:
@@ -76,15 +80,20 @@ class Committer:
         self._alarm.ring()
         await waiting.durable
 
+    async def begin(self, orders: Iterable[Order]) -> None:
+        """Make durable what recovery cuts. What the disk refuses now, `run` tries again before it accepts anything."""
+        self._orders.extend(orders)
+        await self._is_well(committed=await self._commit_orders())
+
     async def run(self) -> None:
         """Commit whatever comes until `stop`, then cut what is left and close both lanes."""
         try:
             while not self._stopping or self._waiting:
                 await self._until_work()
-                if await self._commit(self._cuts()):
-                    await self._tidy()
-                elif not self._stopping:
+                if not await self._round() and not self._stopping:
                     await self._clock.sleep(self._backoff.wait_seconds(self._failures, self._rng))
+            if self._orders:
+                await self._commit_orders()
             closing = [Cut(lane, closing=True) for lane in LANES]
             await self._commit([*self._batcher.due(self._clock.monotonic(), everything=True), *closing])
         finally:
@@ -95,22 +104,41 @@ class Committer:
         self._stopping = True
         self._alarm.ring()
 
-    async def commit_orders(self, orders: Sequence[Order]) -> None:
-        """Make envelopes durable beside the loop: what recovery cuts before it begins.
-
-        Raises:
-            OSError: the disk refused.
-
-        """
-        self._hand_on(await self._spool.commit(Group(orders=orders)))
-
     async def _until_work(self) -> None:
         if self._waiting or self._failures or self._stopping:
             return
         await self._alarm.wait(until=self._batcher.due_at(self._clock.monotonic()))
 
-    def _cuts(self) -> list[Cut]:
-        return self._batcher.due(self._clock.monotonic())
+    async def _round(self) -> bool:
+        """Commit, and tidy whatever came of it: on a full disk only that makes room. Answers whether the disk is well."""
+        committed = not self._orders or await self._commit_orders()
+        committed = committed and await self._commit(self._batcher.due(self._clock.monotonic()))
+        await self._tidy()
+        return await self._is_well(committed=committed)
+
+    async def _is_well(self, *, committed: bool) -> bool:
+        if committed and await self._spool.hold_reserve():
+            self._failures = 0
+            return True
+        if committed:
+            self._disk_refused("no room for the reserve")
+        self._refuse(self._take())
+        return False
+
+    async def _commit_orders(self) -> bool:
+        """A few at a time, so that what is durable can be sent and make room for the rest."""
+        while True:
+            orders = list(islice(self._orders, ORDERS_AT_ONCE_MAX))
+            try:
+                committed = await self._spool.commit(Group(orders=orders))
+            except OSError as error:
+                self._disk_refused(str(error))
+                return False
+            for _ in orders:
+                self._orders.popleft()
+            self._hand_on(committed)
+            if not self._orders:
+                return True
 
     async def _commit(self, cuts: Sequence[Cut]) -> bool:
         waiting = self._take()
@@ -123,13 +151,12 @@ class Committer:
         try:
             committed = await self._spool.commit(group)
         except OSError as error:
-            self._disk_refused(error)
+            self._disk_refused(str(error))
             self._refuse(waiting)
             return False
         except BaseException:
             self._refuse(waiting)
             raise
-        self._failures = 0
         self._hand_on(committed)
         now = self._clock.monotonic()
         for lane, runs in accepted.items():
@@ -163,9 +190,9 @@ class Committer:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _disk_refused(self, error: OSError) -> None:
+    def _disk_refused(self, reason: str) -> None:
         if not self._failures:
-            get_logger().error("hose_spool_failed", reason=str(error))
+            get_logger().error("hose_spool_failed", reason=reason, owed_envelopes=len(self._orders))
         self._failures += 1
 
     def _refuse(self, waiting: Sequence[_Waiting]) -> None:

@@ -16,14 +16,15 @@ from omni_etl.envelope import LANES
 from omni_etl.errors import IntakeError, SettingsError, SpoolFullError, UnavailableError
 from omni_etl.event import LINE_BYTES_MAX
 from omni_etl.hose.answer import Answer
-from omni_etl.hose.batcher import HEADER_BYTES, Batcher, Cut, CutLimits
+from omni_etl.hose.batcher import HEADER_BYTES, Batcher, CutLimits
 from omni_etl.hose.body import CheckedBody, Form, check_body
 from omni_etl.hose.committer import Committer
+from omni_etl.hose.owed import last_orders
 from omni_etl.hose.records import Answered
-from omni_etl.hose.recovery import History, owed_lines, read_history
+from omni_etl.hose.recovery import History, read_history
 from omni_etl.hose.requests import InFlight, RememberLimits, RequestMemory
+from omni_etl.hose.reserve import REQUESTS_RESERVE_NAME
 from omni_etl.hose.room import Room
-from omni_etl.hose.seal import Order
 from omni_etl.hose.sender import Sender
 from omni_etl.hose.spool import Group, Spool, SpoolLimits, lock
 from omni_etl.queue import Queue
@@ -39,6 +40,7 @@ ENTRY_BYTES_MIN: Final = (
 )  # one longest line that does not compress
 DIGEST_AT_ONCE_BYTES: Final = 1024 * 1024  # a longer body is digested beside the loop
 SPOOL_RETRY_SECONDS: Final = 10
+UNCUT_RETRY_SECONDS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class HoseLimits:
     body_bytes_max: int
     raw_bytes_max: int
     waiting_bytes_max: int
+    uncut_bytes_max: int
     sends_in_flight_max: int
 
 
@@ -76,7 +79,8 @@ class EventHose:
 
         Raises:
             SettingsError: another hose holds the directory, or the queue can never take our envelopes.
-            UnavailableError: the disk refuses; nothing was lost, and a later start goes on from here.
+            UnavailableError: the disk cannot be read; nothing was lost, and a later start goes on from here. One that
+                only refuses writes is waited for: what was cut is sent meanwhile, and producers get 503.
 
         """
         self._check_queue()
@@ -144,10 +148,12 @@ class EventHose:
         self._said_full = full
         if full or self._memory.is_full:
             raise SpoolFullError("the spool of the hose is full", retry_after_seconds=SPOOL_RETRY_SECONDS)
+        if self._batcher.raw_bytes >= self.limits.uncut_bytes_max:
+            raise SpoolFullError("events come faster than envelopes are cut", retry_after_seconds=UNCUT_RETRY_SECONDS)
 
     @property
     def is_refusing(self) -> bool:
-        """The disk refused the last commit; producers are told 503."""
+        """The disk refuses writes, or has no room to spare; producers are told 503."""
         return self._committer.is_refusing
 
     @property
@@ -178,7 +184,7 @@ class EventHose:
         return True
 
     async def _build(self, *, queue_is_open: bool) -> None:
-        self._memory = RequestMemory(self._directory, clock=self._clock, limits=self.limits.requests)
+        self._memory = self._open_memory()
         history = await asyncio.to_thread(read_history, self._directory, self._memory.remember)
         self._spool = Spool(
             self._directory,
@@ -196,11 +202,11 @@ class EventHose:
             in_flight_max=self.limits.sends_in_flight_max,
             queue_is_open=queue_is_open,
         )
-        batcher = Batcher(self.limits.cuts, now=self._clock.monotonic())
+        self._batcher = Batcher(self.limits.cuts, now=self._clock.monotonic())
         self._committer = Committer(
             hose_id=self.hose_id,
             spool=self._spool,
-            batcher=batcher,
+            batcher=self._batcher,
             sender=self._sender,
             clock=self._clock,
             rng=self._rng,
@@ -209,11 +215,19 @@ class EventHose:
         self._tasks = [asyncio.create_task(self._committer.run()), asyncio.create_task(self._sender.run())]
         get_logger().info("hose_started", hose_id=self.hose_id, unsent_envelopes=self._spool.unsent_count)
 
+    def _open_memory(self) -> RequestMemory:
+        try:
+            return RequestMemory(self._directory, clock=self._clock, limits=self.limits.requests)
+        except sqlite3.Error:  # even reading takes room that a full disk has only in the reserve
+            (self._directory / REQUESTS_RESERVE_NAME).unlink(missing_ok=True)
+            return RequestMemory(self._directory, clock=self._clock, limits=self.limits.requests)
+
     async def _recover(self, history: History) -> None:
         """Resend what was cut, cut what was accepted, close the ids of earlier starts; all durable before it is sent."""
         for lane in LANES:
             self._sender.add(lane, [place for place, of_lane in history.unsent.items() if of_lane == lane])
-        orders = [order for hose_id in self._spool.open_ids for order in self._last_orders(history, hose_id)]
+        open_hoses = {hose_id: self._spool.numbers(hose_id) for hose_id in self._spool.open_ids}
+        orders = last_orders(self._directory, history.owed, hoses=open_hoses, limits=self.limits.cuts)
         if history.unsent or orders or history.cut_off_bytes:
             get_logger().info(
                 "hose_recovered",
@@ -221,21 +235,7 @@ class EventHose:
                 cut_envelopes=len(orders),
                 cut_off_bytes=history.cut_off_bytes,
             )
-        await self._committer.commit_orders(orders)
-
-    def _last_orders(self, history: History, hose_id: str) -> list[Order]:
-        """The last envelopes of an earlier hose_id: what it accepted and did not cut, and its closing ones."""
-        numbers = self._spool.numbers(hose_id)
-        now = self._clock.monotonic()
-        batcher = Batcher(self.limits.cuts, now=now)
-        for (owner, lane), owed in history.owed.items():
-            if owner == hose_id:
-                after = numbers.lane(lane).cut_to
-                runs = owed_lines(self._directory, owed, hose_id=hose_id, lane=lane, after=after)
-                batcher.add(lane, runs, now=now)
-        cuts = batcher.due(now, everything=True)
-        closing = [Cut(lane, closing=True) for lane in LANES if not numbers.lane(lane).closed]
-        return [Order(hose_id, cut) for cut in [*cuts, *closing]]
+        await self._committer.begin(orders)
 
     async def _drain(self, deadline_seconds: float) -> None:
         drained = asyncio.create_task(self._sender.drained())

@@ -10,7 +10,7 @@ from omni_etl.envelope import LANES, Lane
 
 
 class LaneNumbers(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Events and envelopes of one lane, both counted from 1 without gaps."""
+    """Events and envelopes of one lane, both counted from 1; only a damaged spool leaves gaps."""
 
     seq: int = 0  # the last envelope cut
     accepted_to: int = 0  # the last event accepted
@@ -52,6 +52,15 @@ class HoseNumbers(msgspec.Struct, frozen=True):
         before = self.lane(lane)
         closed = before.closed or closing
         return self._with(lane, msgspec.structs.replace(before, seq=seq, cut_to=events_to, closed=closed))
+
+    def owe(self, lane: Lane, first: int) -> Self:
+        """After it was found that events from `first` on are in no envelope: the lane is open again for them."""
+        before = self.lane(lane)
+        return self._with(lane, msgspec.structs.replace(before, cut_to=min(before.cut_to, first - 1), closed=False))
+
+    def skip(self, count: int) -> Self:
+        """After up to `count` envelopes may have been cut of which nothing is known."""
+        return type(self)(*(msgspec.structs.replace(lane, seq=lane.seq + count) for lane in (self.express, self.bulk)))
 
     def _with(self, lane: Lane, numbers: LaneNumbers) -> Self:
         return msgspec.structs.replace(self, **{lane: numbers})

@@ -1,11 +1,13 @@
 """Records: what stands in the spool, and how it is framed so that a torn or damaged one is never believed.
 
 A frame is kind, length and CRC-32 (of kind, length and content), then the content: a msgpack structure. A reader goes
-from frame to frame and stops for good at the first one that is not whole.
+from frame to frame and stops at the first one that is not whole. What stands behind it can only be found by looking
+everywhere: its length is not to be believed.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,9 @@ from omni_etl.hose.numbers import HoseNumbers
 _HEAD: Final = struct.Struct("<BII")
 HEAD_BYTES: Final = _HEAD.size
 CONTENT_BYTES_MAX: Final = 512 * 1024 * 1024  # more than one group can hold; a length beyond it is damage
+
+
+_CUT_BYTES_MIN: Final = 256  # the header of an envelope alone is longer
 
 
 class Kind(IntEnum):
@@ -118,6 +123,10 @@ _KIND_OF: Final = {shape: kind for kind, shape in _KINDS.items()}
 _decoders: Final = {kind: msgspec.msgpack.Decoder(shape) for kind, shape in _KINDS.items()}
 
 
+# How each frame begins: kind, length, CRC, and the first bytes of its structure. So that looking for one is cheap.
+_BEGINNING: Final = re.compile(rb"(?=[\x01-\x03].{8}[\x80-\x8f]\xa7hose_id|\x04.{8}\x91)", re.DOTALL)
+
+
 class Framed(NamedTuple):
     """A whole record and where its frame stands."""
 
@@ -147,12 +156,29 @@ def unframe(content: bytes, offset: int = 0) -> Framed | None:
     return Framed(offset, end, _decoders[kind].decode(body))
 
 
-def scan(content: bytes) -> Iterator[Framed]:
-    """The whole records from the beginning; ends at the first that is not."""
-    offset = 0
+def scan(content: bytes, offset: int = 0) -> Iterator[Framed]:
+    """The whole records from `offset` on; ends at the first that is not."""
     while (framed := unframe(content, offset)) is not None:
         yield framed
         offset = framed.end
+
+
+def next_whole(content: bytes, offset: int) -> int | None:
+    """Where the first whole record behind `offset` stands, at whatever byte; None where there is none."""
+    beginnings = (found.start() for found in _BEGINNING.finditer(content, offset + 1))
+    return next((at for at in beginnings if unframe(content, at) is not None), None)
+
+
+def cuts_in_damage_max(content: bytes, offset: int, end: int) -> int:
+    """How many cuts may have stood between these two, of which nothing else is known.
+
+    Where the length at `offset` leads to `end` it is one record, and its kind is to be believed.
+    """
+    if end - offset >= HEAD_BYTES:
+        kind, size, _ = _HEAD.unpack_from(content, offset)
+        if offset + HEAD_BYTES + size == end and kind in _decoders:
+            return int(kind == Kind.CUT)
+    return (end - offset) // _CUT_BYTES_MIN + 1
 
 
 def pack_lines(lines: Sequence[bytes]) -> bytes:

@@ -1,21 +1,33 @@
 """Recovery: read what earlier starts left in the spool, believe what is whole, and say what is still owed.
 
 Only the last segment may end in a torn record: that is what a crash leaves, nothing in it was acknowledged, and it is
-cut off. A record damaged elsewhere is a failing disk: a copy is set aside, someone is called, and the other segments
-are read as if nothing had happened.
+cut off. A record that is not whole elsewhere, or with whole ones behind it, is a failing disk: a copy is set aside,
+someone is called, and reading goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omni_etl.envelope import Lane
+from omni_etl.envelope import Lane, open_header
 from omni_etl.hose.numbers import HoseNumbers
-from omni_etl.hose.records import Accepted, Answered, Block, Confirmed, Cut, Framed, Start, scan, unpack_lines
+from omni_etl.hose.owed import Owed, Span
+from omni_etl.hose.records import (
+    Accepted,
+    Answered,
+    Confirmed,
+    Cut,
+    Framed,
+    Start,
+    cuts_in_damage_max,
+    next_whole,
+    scan,
+)
 from omni_etl.hose.segments import (
     cut_off,
+    is_set_aside,
     path_of,
     place_of,
     read_record,
@@ -28,17 +40,6 @@ from omni_etl.hose.segments import (
 from omni_etl.telemetry import get_logger
 
 Remember = Callable[[Sequence[Answered]], None]
-
-
-@dataclass(slots=True)
-class Owed:
-    """Accepted and in no envelope yet: the blocks of one lane of one hose_id that reach beyond its last cut."""
-
-    spans: list[tuple[int, int]] = field(default_factory=list)  # (last event, place of its record), oldest first
-
-    def cut(self, events_to: int) -> None:
-        """Everything up to this event is in an envelope."""
-        self.spans = [span for span in self.spans if span[0] > events_to]
 
 
 @dataclass(slots=True)
@@ -62,32 +63,21 @@ class History:
     ended: dict[int, int] = field(default_factory=dict)
     cut_off_bytes: int = 0
 
+    def skip_cuts(self, count: int) -> None:
+        """So many numbers may have been used: one used twice would name two envelopes. A later cut knows better."""
+        self.hoses = {hose_id: numbers.skip(count) for hose_id, numbers in self.hoses.items()}
+
 
 def read_history(directory: Path, remember: Remember) -> History:
     """Read every segment, hand the answered requests to `remember`, and cut off a torn end."""
     history = History()
     segments = _begun_segments(directory, history)
     for segment in segments:
-        content = path_of(directory, segment).read_bytes()
-        end = history.ended.get(segment, len(content))
-        read_to = _read_segment(history, segment, content[:end], remember)
-        if read_to < end:
-            _not_whole(history, directory, segment, read_to=read_to, last=segment == segments[-1])
-        history.segments[segment].size_bytes = len(content)
+        _read_segment(history, directory, segment, remember, last=segment == segments[-1])
+    for (hose_id, lane), owed in history.owed.items():
+        if owed.spans and hose_id in history.hoses:
+            history.hoses[hose_id] = history.hoses[hose_id].owe(lane, owed.spans[0].first)
     return history
-
-
-def owed_lines(directory: Path, owed: Owed, *, hose_id: str, lane: Lane, after: int) -> list[tuple[str, list[bytes]]]:
-    """The lines of one lane that no envelope holds, as runs of one type, in the order of their numbers."""
-    runs: list[tuple[str, list[bytes]]] = []
-    for _, place in owed.spans:
-        framed = read_record(directory, place)
-        assert framed is not None, place  # read whole a moment ago
-        assert isinstance(framed.record, Accepted), place
-        for block in framed.record.blocks:
-            if framed.record.hose_id == hose_id and block.lane == lane:
-                runs.extend(_runs_after(block, after))
-    return runs
 
 
 def _begun_segments(directory: Path, history: History) -> list[int]:
@@ -99,8 +89,10 @@ def _begun_segments(directory: Path, history: History) -> list[int]:
         first = read_record(directory, place_of(segment, 0))
         if first is not None and isinstance(first.record, Start):
             history.ended.update(first.record.ended)
-        if path_of(directory, segment).stat().st_size and (first is not None or segment != segments[-1]):
+        if first is not None or (path_of(directory, segment).stat().st_size and segment != segments[-1]):
             begun.append(segment)
+        elif next_whole(path_of(directory, segment).read_bytes(), 0) is not None:
+            begun.append(segment)  # its START is damaged, not torn
     begun = [segment for segment in begun if history.ended.get(segment) != 0]
     for segment in set(segments) - set(begun):
         history.cut_off_bytes += remove(directory, segment)
@@ -108,16 +100,40 @@ def _begun_segments(directory: Path, history: History) -> list[int]:
     return begun
 
 
-def _read_segment(history: History, segment: int, content: bytes, remember: Remember) -> int:
+def _read_segment(history: History, directory: Path, segment: int, remember: Remember, *, last: bool) -> None:
+    content = path_of(directory, segment).read_bytes()[: history.ended.get(segment)]
     history.segments[segment] = SegmentContent()
+    damage: list[tuple[int, int]] = []
+    read_to = _read_records(history, segment, scan(content), remember)
+    while read_to < len(content) and (whole := next_whole(content, read_to)) is not None:
+        damage.append((read_to, whole))
+        history.skip_cuts(cuts_in_damage_max(content, read_to, whole))
+        read_to = _read_records(history, segment, scan(content, whole), remember)
+    if read_to < len(content) and last:
+        history.cut_off_bytes += len(content) - read_to
+    elif read_to < len(content):
+        damage.append((read_to, len(content)))
+    if damage and not is_set_aside(directory, segment):
+        copy = set_aside(directory, segment)
+        get_logger().error(
+            "hose_spool_damaged",
+            segment=segment,
+            offset=damage[0][0],
+            damaged_bytes=sum(end - start for start, end in damage),
+            copy=str(copy),
+        )
+    if read_to < len(content):
+        cut_off(directory, segment, read_to)
+    history.segments[segment].size_bytes = read_to
+
+
+def _read_records(history: History, segment: int, records: Iterable[Framed], remember: Remember) -> int:
     read_to = 0
-    for framed in scan(content):
+    for framed in records:
         read_to = framed.end
         match framed.record:
             case Start():
-                # It knows better than the records before it, of which some may be damaged: what it calls cut was cut,
-                # and a hose it does not name is closed.
-                history.hoses = dict(framed.record.hoses)
+                _read_start(history, framed.record)
             case Accepted():
                 _read_accepted(history, segment, framed.offset, framed.record)
                 remember(framed.record.requests)
@@ -130,12 +146,26 @@ def _read_segment(history: History, segment: int, content: bytes, remember: Reme
     return read_to
 
 
+def _read_start(history: History, start: Start) -> None:
+    """It knows better than what stands before it, of which some may be damaged.
+
+    What it calls cut was cut, and a hose it does not name is closed.
+    """
+    history.hoses = dict(start.hoses)
+    for (hose_id, lane), owed in history.owed.items():
+        numbers = history.hoses.get(hose_id)
+        if numbers is None:
+            owed.spans.clear()
+        else:
+            owed.cut(1, numbers.lane(lane).cut_to)
+
+
 def _read_accepted(history: History, segment: int, offset: int, accepted: Accepted) -> None:
     for block in accepted.blocks:
         lane = (accepted.hose_id, block.lane)
         numbers = history.hoses.get(accepted.hose_id, HoseNumbers())
         history.hoses[accepted.hose_id] = numbers.accept(block.lane, block.last)
-        history.owed.setdefault(lane, Owed()).spans.append((block.last, place_of(segment, offset)))
+        history.owed.setdefault(lane, Owed()).accept(Span(block.first, block.last, place_of(segment, offset)))
         history.segments[segment].accepted_to[lane] = block.last
 
 
@@ -144,31 +174,7 @@ def _read_cut(history: History, segment: int, framed: Framed) -> None:
     assert isinstance(cut, Cut)
     numbers = history.hoses.get(cut.hose_id, HoseNumbers())
     history.hoses[cut.hose_id] = numbers.cut(cut.lane, seq=cut.seq, events_to=cut.events_to, closing=cut.closing)
-    history.owed.setdefault((cut.hose_id, cut.lane), Owed()).cut(cut.events_to)
+    first = cut.events_to - open_header(cut.header).event_count + 1
+    history.owed.setdefault((cut.hose_id, cut.lane), Owed()).cut(first, cut.events_to)
     history.unsent[place_of(segment, framed.offset)] = cut.lane
     history.segments[segment].unsent_count += 1
-
-
-def _not_whole(history: History, directory: Path, segment: int, *, read_to: int, last: bool) -> None:
-    size = path_of(directory, segment).stat().st_size
-    if last:
-        cut_off(directory, segment, read_to)
-        history.cut_off_bytes += size - read_to
-        return
-    copy = set_aside(directory, segment)
-    get_logger().error(
-        "hose_spool_damaged", segment=segment, offset=read_to, set_aside_bytes=size - read_to, copy=str(copy)
-    )
-    cut_off(directory, segment, read_to)  # said once; the copy keeps the rest
-
-
-def _runs_after(block: Block, after: int) -> list[tuple[str, list[bytes]]]:
-    lines = unpack_lines(block)
-    runs: list[tuple[str, list[bytes]]] = []
-    start = 0
-    for run in block.runs:
-        skipped = min(run.count, max(0, after - (block.first + start) + 1))
-        if skipped < run.count:
-            runs.append((run.type, lines[start + skipped : start + run.count]))
-        start += run.count
-    return runs

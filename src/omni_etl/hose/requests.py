@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -128,28 +128,23 @@ class RequestMemory:
         return self._clock.now() - self._limits.age_seconds_max
 
 
-@dataclass(slots=True)
-class _Flight:
-    landed: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class InFlight:
     """Requests being answered: the second of the same name waits for the first."""
 
     def __init__(self) -> None:
-        self._flights: dict[bytes, _Flight] = {}
+        self._ended: dict[bytes, asyncio.Event] = {}
 
     @contextlib.asynccontextmanager
     async def turn(self, name: bytes) -> AsyncIterator[None]:
         """Be the only one of this name for a while. If the one before failed, the next is as good as the first."""
-        while (before := self._flights.get(name)) is not None:
-            await before.landed.wait()
-        mine = self._flights[name] = _Flight()
+        while (before := self._ended.get(name)) is not None:
+            await before.wait()
+        mine = self._ended[name] = asyncio.Event()
         try:
             yield
         finally:
-            del self._flights[name]
-            mine.landed.set()
+            del self._ended[name]
+            mine.set()
 
 
 def _connect(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:

@@ -36,7 +36,8 @@ def seal(order: Order, numbers: HoseNumbers, *, cut_at_ms: int, entry_bytes_max:
     """One envelope, or halves of halves where the estimate of the batcher was wrong. One event is never split."""
     cut = order.cut
     before = numbers.lane(cut.lane)
-    after = numbers.cut(cut.lane, seq=before.seq + 1, events_to=before.cut_to + cut.count, closing=cut.closing)
+    first = before.cut_to + 1 if cut.first is None else cut.first
+    after = numbers.cut(cut.lane, seq=before.seq + 1, events_to=first + cut.count - 1, closing=cut.closing)
     stamp = Stamp(
         hose_id=order.hose_id,
         lane=cut.lane,
@@ -103,4 +104,5 @@ def _halves(cut: Cut) -> tuple[Cut, Cut]:
         if left < len(lines):
             second.append((type_name, lines[left:]))
         left = max(0, left - len(lines))
-    return Cut(cut.lane, first), Cut(cut.lane, second, closing=cut.closing)
+    second_first = None if cut.first is None else cut.first + cut.count // 2
+    return Cut(cut.lane, first, first=cut.first), Cut(cut.lane, second, closing=cut.closing, first=second_first)

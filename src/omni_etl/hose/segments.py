@@ -106,10 +106,6 @@ class SegmentWriter:
             sync_directory(self._directory)
         except OSError:
             self._end(0)
-            with contextlib.suppress(
-                OSError
-            ):  # retried every few seconds while a disk is full: leave no heap of empty files
-                path.unlink()
             raise
 
     def _write(self, frames: Sequence[bytes]) -> list[int]:
@@ -142,9 +138,8 @@ class SegmentWriter:
             os.close(self._file)
         self._file = None
         if not self._holds_groups:
-            with contextlib.suppress(
-                OSError
-            ):  # tried every few seconds while a disk is full: leave no heap of empty files
+            # Tried every few seconds while a disk is full: leave no heap of empty files.
+            with contextlib.suppress(OSError):
                 path_of(self._directory, self._segment).unlink()
 
 
@@ -166,6 +161,13 @@ def set_aside(directory: Path, segment: int) -> Path:
     copy = path.with_suffix(".damaged")
     shutil.copyfile(path, copy)
     return copy
+
+
+def is_set_aside(directory: Path, segment: int) -> bool:
+    """Whether a copy holds all that is here: then it was said before."""
+    path = path_of(directory, segment)
+    copy = path.with_suffix(".damaged")
+    return copy.exists() and copy.read_bytes().startswith(path.read_bytes())
 
 
 def cut_off(directory: Path, segment: int, offset: int) -> None:

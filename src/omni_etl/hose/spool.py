@@ -25,6 +25,7 @@ from omni_etl.hose.numbers import HoseNumbers
 from omni_etl.hose.records import Accepted, Answered, Block, Confirmed, Cut, Run, Start, frame, pack_lines
 from omni_etl.hose.recovery import History, SegmentContent
 from omni_etl.hose.requests import RequestMemory
+from omni_etl.hose.reserve import REQUESTS_RESERVE_NAME, SPOOL_RESERVE_NAME, Reserve, is_full
 from omni_etl.hose.seal import Order, Sealed, seal_all
 from omni_etl.telemetry import get_logger, hose_commit_seconds
 
@@ -85,6 +86,8 @@ class Spool:
             directory, next_segment=history.next_segment, segment_bytes=limits.segment_bytes
         )
         self._writer.ended.update(history.ended)
+        self._reserve = Reserve(directory / SPOOL_RESERVE_NAME, limits.segment_bytes)
+        self._requests_reserve = Reserve(directory / REQUESTS_RESERVE_NAME, limits.segment_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
     @property
@@ -115,15 +118,18 @@ class Spool:
         """Make a group durable.
 
         Raises:
-            OSError: the disk refused; nothing of the group counts, and the next commit begins a new segment.
+            OSError: the disk refused; nothing of the group counts, and the next commit begins a new segment. Where
+                it was full, the next one finds the room of the reserve.
 
         """
         confirmed, self._confirmed = self._confirmed, []
         loop = asyncio.get_running_loop()
         try:
             committed = await loop.run_in_executor(self._thread, self._write, group, confirmed)
-        except OSError:
+        except OSError as error:
             self._confirmed = confirmed + self._confirmed
+            if is_full(error):
+                self._reserve.release()
             raise
         self._apply(committed)
         return committed
@@ -160,8 +166,14 @@ class Spool:
         for segment in await loop.run_in_executor(self._thread, self._remove, removable):
             del self._segments[segment]
 
+    async def hold_reserve(self) -> bool:
+        """Whether there is room to make room: for one segment more, and as much for the memory of requests."""
+        if self._reserve.is_held and self._requests_reserve.is_held:
+            return True  # asked after every commit
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._hold_reserve)
+
     async def close(self) -> None:
-        """End the segment. The lock goes with the process, or with `unlock`."""
+        """End the segment. The directory is let go by whoever closes the descriptor that `lock` gave."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.close)
         self._thread.shutdown()
 
@@ -221,9 +233,14 @@ class Spool:
             for (hose_id, lane), last in content.accepted_to.items()
         )
 
+    def _hold_reserve(self) -> bool:
+        return self._reserve.hold() and self._requests_reserve.hold()
+
     def _remove(self, removable: Sequence[int]) -> list[int]:
         if not self._memory.make_durable():
-            return []
+            self._requests_reserve.release()
+            if not self._memory.make_durable():
+                return []
         removed = []
         for segment in removable:  # oldest first, also if we die or the disk refuses in between
             try:

@@ -7,7 +7,7 @@ import random
 from omni_etl.clock import SystemClock
 from omni_etl.hose import CutLimits, EventHose, HoseLimits, RememberLimits
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import build_queue
+from omni_etl.wiring.queues import build_queue
 
 
 def build_hose(settings: Settings) -> EventHose:
@@ -22,6 +22,7 @@ def build_hose(settings: Settings) -> EventHose:
         body_bytes_max=settings.intake_body_bytes_max,
         raw_bytes_max=settings.intake_raw_bytes_max,
         waiting_bytes_max=settings.intake_waiting_bytes_max,
+        uncut_bytes_max=settings.intake_uncut_bytes_max,
         sends_in_flight_max=settings.sends_in_flight_max,
     )
     return EventHose(
