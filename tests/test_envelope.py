@@ -16,12 +16,13 @@ from omni_etl.envelope import (
     Stamp,
     TypeRange,
     checksum,
+    lane_of,
     open_header,
     open_payload,
     pack,
     select,
 )
-from omni_etl.errors import EnvelopeError
+from omni_etl.errors import EnvelopeError, NewerEnvelopeError
 from omni_etl.event import TYPES
 
 STAMP = Stamp("ab" * 16, "bulk", 7, 1_764_000_000_000, {"bulk": 7, "express": 2}, 20)
@@ -79,16 +80,42 @@ def test_an_envelope_without_events_opens() -> None:
     assert (found.raw, found.header.event_count, found.header.types) == (b"", 0, ())
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"version": 1}', '{"version": "two"}'])
 def test_what_is_no_header_is_refused(text: str) -> None:
     """Anybody may put anything into a queue."""
-    with pytest.raises(EnvelopeError, match="no envelope header"):
+    with pytest.raises(EnvelopeError, match="no envelope header") as refused:
+        open_header(text)
+    assert type(refused.value) is EnvelopeError
+
+
+@pytest.mark.parametrize("text", ['{"version": 2}', '{"version": 2, "seq": []}', '{"version": 1, "codec": "brotli"}'])
+def test_what_is_newer_is_no_damage(text: str) -> None:
+    """Whatever else a later header holds, the version alone says that an upgrade is under way."""
+    with pytest.raises(NewerEnvelopeError, match="this program reads 1, 'zstd'"):
         open_header(text)
 
 
-@pytest.mark.parametrize("fields", [{"version": 2}, {"codec": "gzip"}, {"raw_bytes": RAW_BYTES_MAX + 1}])
+@pytest.mark.parametrize(
+    ("text", "lane"),
+    [('{"lane": "express", "seq": []}', "express"), ('{"lane": "other"}', "bulk"), ("no json", "bulk")],
+)
+def test_a_lane_is_read_where_it_can_be(text: str, lane: str) -> None:
+    """Bulk is the lane that nobody hurries for."""
+    assert lane_of(text) == lane
+
+
+def test_the_tracker_tells_two_contents_under_one_key_apart() -> None:
+    """A tombstone of the one must not speak for the other."""
+    one, other = (open_header(pack({"open": [line]}, STAMP).header) for line in (b"{}", b'{"n":1}'))
+    assert one.key == other.key
+    assert one.tracked_as != other.tracked_as == f"{other.key}-{other.checksum}"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"version": 0}, {"version": 2}, {"codec": "gzip"}, {"raw_bytes": RAW_BYTES_MAX + 1}]
+)
 def test_a_header_we_cannot_honour_is_refused(fields: dict[str, object]) -> None:
-    """A newer version, another codec, a bomb."""
+    """No version of ours, a newer one, another codec, a bomb."""
     with pytest.raises(EnvelopeError):
         open_header(changed(pack(LINES, STAMP), **fields).header)
 

@@ -15,9 +15,10 @@ from typing import Final, Literal
 import msgspec
 import zstandard
 
-from omni_etl.errors import EnvelopeError
+from omni_etl.errors import EnvelopeError, NewerEnvelopeError
 
 VERSION: Final = 1
+CODEC: Final = "zstd"
 LANES: Final = ("express", "bulk")
 Lane = Literal["express", "bulk"]
 RAW_BYTES_MAX: Final = 64 * 1024 * 1024  # what a header may claim; a zstd bomb ends here
@@ -41,7 +42,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lane: Lane
     seq: int
     cut_at_ms: int
-    codec: str = "zstd"
+    codec: str = CODEC
     event_count: int
     raw_bytes: int
     checksum: str
@@ -54,6 +55,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def key(self) -> str:
         """The envelope's name, unique for ever."""
         return f"{self.hose_id}-{self.lane}-{self.seq}"
+
+    @property
+    def tracked_as(self) -> str:
+        """The tracker's name for it: key and content, so that another content under one key is judged by the ledgers."""
+        return f"{self.key}-{self.checksum}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +136,18 @@ def open_header(text: str | bytes) -> Header:
     """Read a header.
 
     Raises:
-        EnvelopeError: where it is no header of ours, or of a newer version.
+        NewerEnvelopeError: where it is of a newer version or another codec, whatever else stands in it.
+        EnvelopeError: where it is no header of ours.
 
     """
     try:
         header = _header.decode(text)
     except msgspec.MsgspecError as error:
+        _refuse_newer(text)
         raise EnvelopeError(f"no envelope header: {error}") from None
-    if header.version != VERSION or header.codec != "zstd":
-        raise EnvelopeError(
-            f"version {header.version} with codec {header.codec!r}; this program reads {VERSION}, 'zstd'"
-        )
+    if header.version != VERSION or header.codec != CODEC:
+        _refuse_newer(text)
+        raise EnvelopeError(f"version {header.version}; the first was 1")
     if header.raw_bytes > RAW_BYTES_MAX:
         raise EnvelopeError(f"claims {header.raw_bytes} bytes uncompressed; {RAW_BYTES_MAX} are allowed")
     return header
@@ -164,6 +171,14 @@ def open_payload(header: Header, payload: bytes) -> Envelope:
     return Envelope(header, raw)
 
 
+def lane_of(text: str | bytes) -> Lane:
+    """The lane a header names, also where nothing else of it can be read; bulk where that cannot either."""
+    try:
+        return _lane.decode(text).lane
+    except msgspec.MsgspecError:
+        return "bulk"
+
+
 def select(envelope: Envelope, type_names: Iterable[str]) -> list[tuple[str, list[bytes]]]:
     """The lines of these types, type by type, in payload order."""
     wanted = frozenset(type_names)
@@ -180,6 +195,27 @@ def compress(raw: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True, write_checksum=True).compress(raw)
 
 
+def _refuse_newer(text: str | bytes) -> None:
+    """A newer header may have other fields and other types in the old ones: ask for these two alone."""
+    try:
+        kind = _kind.decode(text)
+    except msgspec.MsgspecError:
+        return
+    if kind.version > VERSION or (kind.version == VERSION and kind.codec != CODEC):
+        raise NewerEnvelopeError(
+            f"version {kind.version} with codec {kind.codec!r}; this program reads {VERSION}, {CODEC!r}"
+        )
+
+
+class _Kind(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    version: int
+    codec: str = CODEC
+
+
+class _Lane(msgspec.Struct, frozen=True, gc=False):
+    lane: Lane
+
+
 def _check_ranges(header: Header) -> None:
     end = 0
     for each in header.types:
@@ -191,3 +227,5 @@ def _check_ranges(header: Header) -> None:
 
 
 _header: Final = msgspec.json.Decoder(Header)
+_kind: Final = msgspec.json.Decoder(_Kind)
+_lane: Final = msgspec.json.Decoder(_Lane)

@@ -8,7 +8,8 @@ OmniError
 ├── LeaseLapsedError         the lease's deadline passed before the effect     given back untouched
 ├── PoisonError              this envelope fails this service                  again, N times, then dead letter
 │   └── IdConflictError      the same key came with another checksum           dead letter at once, alarm
-├── EnvelopeError            a queue entry that is no envelope of ours         dead letter at once
+├── EnvelopeError            a queue entry that is no envelope of ours         dead letter at once, unless too many
+│   └── NewerEnvelopeError   an envelope of a newer version or codec           given back, later; alarm
 └── SendError                `Hose` could not deliver events                   raised to the producer
 """
 
@@ -64,6 +65,10 @@ class IdConflictError(PoisonError):
 
 class EnvelopeError(OmniError):
     """A queue entry that cannot be opened as an envelope; the message says what was found."""
+
+
+class NewerEnvelopeError(EnvelopeError):
+    """An envelope of a version or codec this program does not know yet: no damage, an upgrade is under way."""
 
 
 class SendError(OmniError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+REGISTRATION_SECONDS: Final = 10.0  # until a new service is owed: several times what a parent takes to hear of it
+CLOCKS_APART_SECONDS: Final = 3.0  # between machines of a fleet, at most; and less than the above less a hearing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,9 @@ class Registry(Protocol):
         ...
 
     async def register(self, names: Sequence[str]) -> None:
-        """Envelopes cut from now on owe these services; a name that is known keeps its time, a retired one returns.
+        """Envelopes cut `REGISTRATION_SECONDS` from now on owe these services: until then every parent has heard of them.
 
-        The first that were ever registered are owed everything: a hose may have cut before the first parent came.
+        A name that is known keeps its time, a retired one returns. The first that were ever registered are owed everything: a hose may have cut before the first parent came.
         """
         ...
 
@@ -87,11 +90,16 @@ class Registry(Protocol):
         """Keep the reason of a dead letter; idempotent by (service, key)."""
         ...
 
-    async def dead_letters(self, service: str | None = None) -> list[DeadLetter]:
-        """Newest first, at most 1,000."""
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Of every service, newest first, at most 1,000."""
         ...
 
 
 def owed(services: Sequence[RegisteredService], cut_at_ms: int) -> frozenset[str]:
     """Which services an envelope cut at this time owes."""
     return frozenset(each.name for each in services if not each.retired and each.registered_at_ms <= cut_at_ms)
+
+
+def known_until_ms(heard_at: float) -> int:
+    """Up to which cut a parent that heard the registry at this time (seconds, wall clock) knows what is owed."""
+    return int((heard_at + REGISTRATION_SECONDS - CLOCKS_APART_SECONDS) * 1000)

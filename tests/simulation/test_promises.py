@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
-from tests.simulation.world import SERVICES, World
+from tests.simulation.world import LIMITS, SERVICES, World, envelope
 
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
+from omni_etl.envelope import LANES, SealedEnvelope, Stamp, pack
 from omni_etl.errors import UnavailableError
-from omni_etl.queue import dead_letters, siding
+from omni_etl.queue import UNREADABLE, Lease, dead_letters, siding
+from omni_etl.registry import RegisteredService
 from omni_etl.tracker import Mark, Progress
 
 
@@ -252,3 +256,122 @@ async def test_who_kills_its_child_takes_no_innocent_with_it() -> None:
     assert list(world.registry.reasons) == [("webhooks", world.sent[2])]
     world.check()
     await world.close()
+
+
+@pytest.mark.parametrize("trouble", ["slow", "dies"])
+async def test_a_slow_service_holds_up_no_other(trouble: str) -> None:
+    """Its engine answers and its circuit is closed; the others keep their rate, and express its second, for two minutes."""
+    world = World(3, limits=replace(LIMITS, leases_max=64, wait_beyond_others_seconds=60.0))
+    await world.open()
+    world.trouble.slow_seconds = 0.05
+    if trouble == "slow":
+        world.trouble.slow = {"webhooks": 5.0}
+    late: list[str] = []
+    sent_at: dict[str, float] = {}
+    for turn in range(1200):
+        for lane in LANES:
+            await world.send(1, lane=lane)
+        sent_at[next(key for key in reversed(world.sent) if "express" in key)] = world.clock.monotonic()
+        if trouble == "dies" and turn % 10 == 0:
+            world.children.die("webhooks")
+            world.supervisor.desks["webhooks"].ready = False  # as while its next start waits
+        await world.until(_after(world, 0.1), seconds_max=1)
+        due = [key for key, at in sent_at.items() if world.clock.monotonic() - at >= 2.0]
+        late += [key for key in due if not world.effects["suppressions", key]]
+        for key in due:
+            del sent_at[key]
+    assert late == []
+    for service in ("metrics", "message_events", "suppressions"):
+        assert sum(world.effects[service, key] for key in world.sent) >= len(world.sent) * 0.95
+    assert world.stored(siding("webhooks")) > len(world.sent) // 2
+    await world.close()
+
+
+async def test_a_slow_store_holds_up_neither_of_the_others() -> None:
+    """Two services that are slow together fill the leases between them no more than one alone."""
+    world = World(4, limits=replace(LIMITS, leases_max=64, wait_beyond_others_seconds=60.0))
+    await world.open()
+    world.trouble.slow = {"metrics": 5.0, "message_events": 5.0}
+    for _ in range(600):
+        for lane in LANES:
+            await world.send(1, lane=lane)
+        await world.until(_after(world, 0.1), seconds_max=1)
+    for service in ("webhooks", "suppressions"):
+        assert sum(world.effects[service, key] for key in world.sent) >= len(world.sent) * 0.9
+    await world.close()
+
+
+async def test_a_siding_is_left_by_nobodys_hands() -> None:
+    """The queue stumbles for a whole lease while an envelope is set aside, and extends late: an hour later all is well."""
+    world = World(1)
+    await world.open()
+    world.registry.registered = [*world.registry.registered, RegisteredService("fifth", 0, retired=False)]
+    world.hear()
+    send, extend = world.queue.send, world.queue.extend
+    stumbles = True
+
+    async def no_send(queue_name: str, envelopes: Sequence[SealedEnvelope]) -> dict[int, str]:
+        if stumbles and queue_name == siding("fifth"):
+            await world.clock.sleep(1)
+            raise UnavailableError("busy")
+        return await send(queue_name, envelopes)
+
+    async def late_extend(leases: Sequence[Lease], *, lease_seconds: int) -> dict[int, str]:
+        answer = await extend(leases, lease_seconds=lease_seconds)
+        await world.clock.sleep(26 if stumbles else 0)
+        return answer
+
+    world.queue.send, world.queue.extend = no_send, late_extend  # type: ignore[method-assign]  # a queue in trouble
+    await world.send(1, lane="bulk")
+    await world.until(_after(world, 45), seconds_max=60)
+    stumbles = False
+    await world.until(lambda: not world.stored("bulk"), seconds_max=120)
+    assert world.stored(siding("fifth")) >= 1
+    assert not world.supervisor._held
+    await world.close()
+
+
+async def test_an_application_that_never_ends_is_noticed() -> None:
+    """The child answers pings and nothing else: it is replaced after a while, and every envelope is done."""
+    world = World(4)
+    await world.open()
+    await world.send(3, lane="bulk")
+    world.trouble.hung = {("webhooks", key) for key in world.sent[:2]}
+    await world.until(world.is_settled, seconds_max=2 * world.limits.answer_seconds_max)
+    world.check()
+    await world.close()
+
+
+async def test_one_key_with_two_contents_reaches_every_ledger() -> None:
+    """Within the hour of the tombstone, too: a cloned machine's events are set aside with an alarm, never deleted unseen."""
+    world = World(3)
+    await world.open()
+    await world.send(1, lane="bulk")
+    await world.until(world.is_settled, seconds_max=30)
+    other = pack({"delivery": [b'{"other":1}']}, Stamp("h", "bulk", 1, 1_700_000_000_000, {"express": 1, "bulk": 1}, 1))
+    await world.queue.send("bulk", [other])
+    await world.until(world.is_settled, seconds_max=30)
+    assert [world.stored(dead_letters(service)) for service in SERVICES] == [1] * 4
+    await world.close()
+
+
+async def test_hoses_may_be_upgraded_before_parents() -> None:
+    """Envelopes of a newer version are left alone, and the lane goes on."""
+    world = World(2)
+    await world.open()
+    for seq in range(1, 101):
+        sealed = envelope(seq, hose_id="newer")
+        newer = SealedEnvelope(json.dumps({**json.loads(sealed.header), "version": 2}), sealed.payload)
+        await world.queue.send("bulk", [newer])
+    await world.send(10)
+    await world.until(
+        lambda: all(world.effects["metrics", key] for key in world.sent) and not world.supervisor._held, seconds_max=60
+    )
+    assert (world.stored("bulk"), world.stored(UNREADABLE)) == (100, 0)
+    await world.close()
+
+
+def _after(world: World, seconds: float) -> Callable[[], bool]:
+    """So much later."""
+    end = world.clock.monotonic() + seconds
+    return lambda: world.clock.monotonic() >= end

@@ -14,7 +14,7 @@ from typing import Any
 from omni_etl.backends.memory import AWS_LIMITS, Faults, MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
-from omni_etl.envelope import LANES, Lane, SealedEnvelope, Stamp, open_header, pack
+from omni_etl.envelope import LANES, Header, Lane, SealedEnvelope, Stamp, open_header, pack
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import dead_letters, queue_names, siding
 from omni_etl.registry import DeadLetter, RegisteredService, RoleReport
@@ -81,9 +81,9 @@ class WorldRegistry:
         """Keep the reason."""
         self.reasons[service, key] = reason
 
-    async def dead_letters(self, service: str | None = None) -> list[DeadLetter]:
-        """Never asked."""
-        raise AssertionError(service)
+    async def dead_letters(self) -> list[DeadLetter]:
+        """None."""
+        return []
 
 
 @dataclass
@@ -95,6 +95,8 @@ class Trouble:
     dies_before: float = 0.0
     dies_after: float = 0.0  # the effect is made, the answer is not
     slow_seconds: float = 0.2
+    slow: dict[str, float] = field(default_factory=dict)  # service → seconds that each of its applications takes longer
+    hung: set[tuple[str, str]] = field(default_factory=set)  # (service, key) whose first application never ends
     always_poison: set[tuple[str, str]] = field(default_factory=set)  # (service, key)
     always_deadly: set[tuple[str, str]] = field(default_factory=set)  # (service, key) that kills its child
     away: set[str] = field(default_factory=set)  # services whose engine is away
@@ -130,36 +132,46 @@ class WorldChildren:
 
     async def _apply(self, service: str, work: Work, generation: int) -> None:
         world, trouble = self._world, self._world.trouble
-        await world.clock.sleep(world.rng.random() * trouble.slow_seconds)
+        await world.clock.sleep(world.rng.random() * trouble.slow_seconds + trouble.slow.get(service, 0.0))
         if generation != self._generation[service]:
             return  # died meanwhile, with all it held
-        key = open_header(work.header).key
-        outcome = self._outcome(service, key, work)
+        header = open_header(work.header)
+        key = header.key
+        if (service, key) in trouble.hung:
+            trouble.hung.remove((service, key))
+            return
+        outcome = self._outcome(service, header, work)
         if outcome == "dies_before":
             self.die(service)
             return
         if outcome in ("done", "dies_after"):
             world.effects[service, key] += (service, key) not in world.ledger
-            world.ledger.add((service, key))
+            world.ledger[service, key] = header.checksum
         if outcome == "dies_after":
             self.die(service)
             return
         self._parent.child_answered(service, Result(work.work_id, outcome, outcome))  # type: ignore[arg-type]  # a Literal
 
-    def _outcome(self, service: str, key: str, work: Work) -> str:
-        world, trouble = self._world, self._world.trouble
-        if service in trouble.away:
-            return "unavailable"
-        if (service, key) in trouble.always_deadly:
-            return "dies_before"
-        if (service, key) in trouble.always_poison:
-            return "poison"
-        if world.clock.monotonic() >= work.deadline:
-            return "lapsed"
+    def _outcome(self, service: str, header: Header, work: Work) -> str:
+        world, trouble, key = self._world, self._world.trouble, header.key
+        certain = {
+            "unavailable": service in trouble.away,
+            "dies_before": (service, key) in trouble.always_deadly,
+            "poison": (service, key) in trouble.always_poison,
+            "lapsed": world.clock.monotonic() >= work.deadline,
+            "conflict": world.ledger.get((service, key), header.checksum) != header.checksum,
+        }
+        for name, holds in certain.items():
+            if holds:
+                return name
         for name in ("unavailable", "poison", "dies_before", "dies_after"):
             if world.rng.random() < getattr(trouble, name):
                 return name
         return "done"
+
+    def kill(self, service: str) -> None:
+        """As the parent asks; it hears of the death."""
+        self.die(service)
 
     def die(self, service: str) -> None:
         """Gone with all it held, and replaced at once."""
@@ -178,24 +190,30 @@ class World:
         self.tracker = tracker or MemoryTracker(self.clock)
         self.registry = WorldRegistry(SERVICES)
         self.trouble = Trouble()
-        self.ledger: set[tuple[str, str]] = set()
+        self.ledger: dict[tuple[str, str], str] = {}  # (service, key) → checksum
         self.effects: Counter[tuple[str, str]] = Counter()
         self.limits = limits
         self.sent: list[str] = []
         self._start()
 
     def _start(self) -> None:
-        engines = Engines(queue=self.queue, tracker=self.tracker, registry=self.registry)
+        engines = Engines(
+            queue=self.queue, tracker=self.tracker, registry=self.registry, clock=self.clock, rng=self.rng
+        )
         self.supervisor = Supervisor(
             engines=engines, services=list(SERVICES), limits=self.limits, clock=self.clock, rng=self.rng
         )
-        self.supervisor.hear(self.registry.registered)
+        self.hear()
 
     async def open(self) -> None:
         """Reach the engines and begin to receive."""
         await self.queue.open(queue_names(SERVICES))
         await self.tracker.open("e")
         self.begin()
+
+    def hear(self) -> None:
+        """The parent hears what is registered now."""
+        self.supervisor.hear(self.registry.registered, asked_at=self.clock.now())
 
     def begin(self) -> None:
         """Let the parent run."""

@@ -14,6 +14,7 @@ from omni_etl.envelope import SealedEnvelope
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import UNREADABLE, Lease, dead_letters, siding
 from omni_etl.supervisor.aside import Aside, Setting, set_unreadable_aside
+from omni_etl.supervisor.held import Held
 
 
 class AwayRegistry(WorldRegistry):
@@ -36,11 +37,13 @@ class Scene:
         self.queue = MemoryQueue(self.clock)
         self.registry = AwayRegistry(["metrics"])
         self.confirmed: list[Setting] = []
+        self.held: set[Held] = set()
         self.aside = Aside(
             queue=self.queue,
             registry=self.registry,
             clock=self.clock,
             rng=random.Random(1),
+            held=self.held,
             on_aside=self.confirmed.append,
         )
         self.running = asyncio.create_task(self.aside.run())
@@ -48,6 +51,7 @@ class Scene:
     def put(self, seq: int, mark: Literal["sided", "dead"]) -> Setting:
         """Set one aside for metrics."""
         setting = Setting(held(seq), "metrics", mark, "because")
+        self.held.add(setting.held)
         self.aside.put(setting)
         return setting
 
@@ -110,11 +114,23 @@ async def test_a_lapsed_lease_is_not_set_aside() -> None:
     """Whoever has it now decides anew."""
     scene = Scene()
     scene.queue.faults.unavailable = True
-    scene.put(1, "sided")
-    await pass_seconds(scene.clock, LEASE_SECONDS + 6)
+    setting = scene.put(1, "sided")
+    await pass_seconds(scene.clock, LEASE_SECONDS)
+    scene.held.remove(setting.held)
     scene.queue.faults.unavailable = False
     await pass_seconds(scene.clock, 10)
     assert (await scene.stored(siding("metrics")), scene.confirmed) == (0, [])
+
+
+async def test_one_that_is_still_held_is_set_aside_whatever_the_clock_says() -> None:
+    """The deadline alone ends nothing: who gave up what is still held would leave it with nobody."""
+    scene = Scene()
+    scene.queue.faults.unavailable = True
+    setting = scene.put(1, "sided")
+    await pass_seconds(scene.clock, LEASE_SECONDS + 6)
+    scene.queue.faults.unavailable = False
+    await pass_seconds(scene.clock, 6)
+    assert (await scene.stored(siding("metrics")), scene.confirmed) == (1, [setting])
 
 
 async def unreadable(scene: Scene) -> Lease:

@@ -97,6 +97,15 @@ async def test_a_payload_that_does_not_open_is_said() -> None:
         assert (result.outcome, scene.service.begun.is_set()) == ("unreadable", False)
 
 
+async def test_what_is_newer_than_this_child_waits_for_the_upgrade() -> None:
+    """It is no damage, and no fault of the service."""
+    async with child("good") as scene:
+        await scene.opened()
+        result = await scene.answer(Work(1, '{"version": 2}', b"", 60.0))
+        assert isinstance(result, Result)
+        assert (result.outcome, scene.service.begun.is_set()) == ("unavailable", False)
+
+
 async def test_reasons_have_a_limit() -> None:
     """They end in logs and in the registry."""
     async with child("good") as scene:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -169,6 +170,44 @@ async def test_a_child_that_hangs_before_it_is_ready_is_replaced(start: Callable
     await scene.hear("died")
     assert hung.returncode == -signal.SIGKILL
     await scene.until(lambda: scene.children.pids().get("never-ready", hung.pid) != hung.pid)
+
+
+async def test_a_machine_without_room_for_a_process_is_one_more_death(
+    start: Callable[[str], Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EAGAIN or ENOMEM passes: tried again with pauses, nothing of the try is left open, and the parent goes on."""
+    spawn, pairs = asyncio.create_subprocess_exec, list[socket.socket]()
+    pair = socket.socketpair
+
+    async def no_room(*_arguments: object, **_options: object) -> asyncio.subprocess.Process:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    def noted() -> tuple[socket.socket, socket.socket]:
+        pairs.extend(made := pair())
+        return made
+
+    monkeypatch.setattr(socket, "socketpair", noted)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_room)
+    with capture_logs() as lines:
+        scene = start("good")
+        await turn()
+        scene.clock.advance(1)
+        await turn()
+    assert [each["event"] for each in lines] == ["child_died"] * 2
+    assert [each.fileno() for each in pairs] == [-1] * 4
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", spawn)
+    scene.clock.advance(1)
+    await scene.hear("ready")
+
+
+async def test_a_child_can_be_ended_by_name(start: Callable[[str], Scene]) -> None:
+    """The parent found it stuck; one that is gone or was never there is no error."""
+    scene = start("good")
+    await scene.hear("ready")
+    scene.children.kill("nobody")
+    scene.children.kill("good")
+    await scene.hear("died")
+    await scene.hear("ready")
 
 
 async def test_stop_kills_who_does_not_end(start: Callable[[str], Scene]) -> None:

@@ -17,7 +17,6 @@ def test_work_flows_while_closed() -> None:
     subject.trying()
     assert subject.may_try(0.0)
     assert not subject.is_open
-    assert subject.wait_seconds(0.0) is None
     assert subject.open_seconds(9.0) == 0.0
 
 
@@ -37,23 +36,21 @@ def test_an_open_circuit_is_probed_by_one_work_at_a_time() -> None:
     assert subject.may_try(1.0)
     subject.trying()
     assert not subject.may_try(100.0)
-    assert subject.wait_seconds(100.0) is None
     subject.failed(100.0, "away")
-    wait_seconds = subject.wait_seconds(100.0)
-    assert wait_seconds is not None
-    assert 0 < wait_seconds <= 2.0
-    assert subject.may_try(100.0 + wait_seconds)
+    assert not subject.may_try(100.9)
+    assert subject.may_try(102.0)
 
 
 def test_pauses_grow_to_their_limit() -> None:
     """An engine that is away for long is not knocked down when it comes back, and not missed for long."""
     subject = circuit()
-    waits = []
-    for _ in range(10):
+    subject.failed(0.0, "away")
+    assert subject.may_try(1.0)
+    for _ in range(9):
         subject.failed(0.0, "away")
-        waits.append(subject.wait_seconds(0.0) or 0.0)
-    assert waits[0] <= 1.0
-    assert all(4.0 <= each <= 8.0 for each in waits[-3:])
+        assert not subject.may_try(0.9)
+    assert not subject.may_try(3.9)
+    assert subject.may_try(8.0)
 
 
 def test_success_closes_it_and_forgets_the_pauses() -> None:
@@ -65,7 +62,7 @@ def test_success_closes_it_and_forgets_the_pauses() -> None:
     assert not subject.succeeded()
     assert (subject.may_try(0.0), subject.reason) == (True, "")
     subject.failed(0.0, "away")
-    assert (subject.wait_seconds(0.0) or 9.0) <= 1.0
+    assert subject.may_try(1.0)
 
 
 def test_a_few_may_always_be_buried() -> None:

@@ -4,7 +4,6 @@ import random
 from collections import Counter
 
 import pytest
-from tests.simulation.world import LIMITS
 from tests.supervisor.leases import held
 
 from omni_etl.backoff import Backoff
@@ -178,15 +177,19 @@ def test_an_open_circuit_gives_one_probe() -> None:
     assert subject.take(9.0) is None
 
 
-def test_patience_ends_with_the_engines_absence_and_with_the_leases() -> None:
-    """The whole wait while the circuit is closed; what is left of it while open; none once leases run short."""
+def test_who_does_not_answer_is_stuck_and_that_is_said_once() -> None:
+    """By the oldest work; one that was answered, or that a dead child held, is not waited for."""
     subject = desk()
-    few, many = 1, LIMITS.leases_max // 2
-    assert subject.patience_seconds(100.0, LIMITS, many) == 10.0
-    subject.circuit.failed(100.0, "away")
-    assert subject.patience_seconds(104.0, LIMITS, few) == 6.0
-    assert subject.patience_seconds(200.0, LIMITS, few) == 0.0
-    assert subject.patience_seconds(104.0, LIMITS, many) == 0.0
+    subject.hand_out(1, held(1), 0.0)
+    subject.hand_out(2, held(2), 5.0)
+    assert not subject.is_stuck(10.0, 10.0)
+    subject.finish(1)
+    assert not subject.is_stuck(15.0, 10.0)
+    assert subject.is_stuck(15.1, 10.0)
+    assert not subject.is_stuck(15.2, 10.0)
+    subject.hand_out(3, held(3), 20.0)
+    subject.unseat()
+    assert not subject.is_stuck(99.0, 10.0)
 
 
 def test_the_state_says_why_a_desk_does_not_work() -> None:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from tests.simulation.world import SERVICES, World, WorldRegistry
 
 from omni_etl.errors import UnavailableError
-from omni_etl.registry import RegisteredService
+from omni_etl.registry import RegisteredService, known_until_ms
 from omni_etl.supervisor.fleet import Fleet
 
 
@@ -57,6 +57,21 @@ async def test_the_parent_hears_what_is_owed_and_says_how_it_is() -> None:
     assert state["services"].keys() == set(SERVICES)
 
 
+async def test_what_is_known_counts_from_the_question() -> None:
+    """An answer that was long on its way is as old as its question."""
+    fleet, registry, world = scene()
+    world.clock.advance(60)
+    asked_at, services = world.clock.now(), registry.services
+
+    async def slow() -> list[RegisteredService]:
+        world.clock.advance(5)
+        return await services()
+
+    registry.services = slow  # type: ignore[method-assign]  # the database takes its time
+    await fleet.talk()
+    assert world.supervisor.known_until_ms() == known_until_ms(asked_at)
+
+
 async def test_without_the_database_the_last_word_holds() -> None:
     """An absent registry must not look like an empty one, which owes nothing; said once."""
     fleet, registry, world = scene()
@@ -66,6 +81,9 @@ async def test_without_the_database_the_last_word_holds() -> None:
         await fleet.talk()
         await fleet.talk()
         assert {each.name for each in world.supervisor.registered()} == set(SERVICES)
+        world.clock.advance(3600)
+        await fleet.talk()
+        assert world.supervisor.known_until_ms() == known_until_ms(world.clock.now())  # nobody waits for it
         registry.is_away = False
         await fleet.talk()
     assert [each["event"] for each in lines] == ["registry_away", "registry_back"]

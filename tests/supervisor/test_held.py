@@ -2,6 +2,8 @@
 
 from tests.supervisor.leases import held
 
+from omni_etl.supervisor.held import by_call
+
 
 def test_missing_is_what_is_owed_and_not_marked() -> None:
     """Any mark counts, in whichever queue the envelope now lies."""
@@ -22,3 +24,10 @@ def test_two_leases_of_one_envelope_are_two() -> None:
     first, second = held(1), held(1)
     assert first.key == second.key == "h-bulk-1"
     assert len({first, second}) == 2
+
+
+def test_a_call_holds_leases_of_one_queue_and_no_more_than_it_may() -> None:
+    """SQS takes a call for one queue; nothing is left out, and nothing at all makes no call."""
+    bulk, express = [held(seq) for seq in range(1, 6)], held(9, lane="express")
+    assert list(by_call([*bulk[:3], express, *bulk[3:]], 2)) == [bulk[:2], bulk[2:4], bulk[4:], [express]]
+    assert list(by_call([], 2)) == []

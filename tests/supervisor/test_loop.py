@@ -10,6 +10,7 @@ from tests.supervisor.leases import held
 from omni_etl.queue import dead_letters, siding
 from omni_etl.registry import RegisteredService
 from omni_etl.supervisor.channel import Outcome, Result, Work
+from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.supervisor.receive import Source
 
@@ -34,6 +35,13 @@ def parent(*ready: str) -> Supervisor:
     for name in ready or SERVICES:
         subject.child_ready(name, TYPES)
     return subject
+
+
+def long_held(seq: int, *owed: str) -> Held:
+    """A lease that does not lapse in this test."""
+    mine = held(seq, owed=owed)
+    mine.deadline = 10_000.0
+    return mine
 
 
 def answer(subject: Supervisor, service: str, outcome: Outcome) -> None:
@@ -66,7 +74,7 @@ async def test_a_service_that_runs_elsewhere_gets_it_in_its_siding() -> None:
     world = World(1)
     await world.open()
     world.registry.registered = [*world.registry.registered, RegisteredService("fifth", 0, retired=False)]
-    world.supervisor.hear(world.registry.registered)
+    world.hear()
     await world.send(3)
     await world.until(lambda: not world.stored("bulk") and not world.stored("express"), seconds_max=30)
     assert world.stored(siding("fifth")) == 3
@@ -86,13 +94,13 @@ async def test_an_envelope_is_settled_when_the_last_service_is_done() -> None:
     assert subject.state()["services"]["metrics"]["in_flight"] == 0
 
 
-@pytest.mark.parametrize("outcome", ["poison", "lapsed", "unreadable"])
+@pytest.mark.parametrize("outcome", ["poison", "lapsed", "unreadable", "conflict"])
 async def test_only_a_ledger_that_was_read_closes_a_circuit(outcome: Outcome) -> None:
     """A probe that failed in another way says nothing about the engine, and the next one waits; "done" does."""
     subject = parent("metrics")
     circuit = subject.desks["metrics"].circuit
     for seq in range(6):
-        subject.take(held(seq, owed=["metrics", "webhooks"]))
+        subject.take(long_held(seq, "metrics", "webhooks"))
     answer(subject, "metrics", "unavailable")
     assert circuit.is_open
     answer(subject, "metrics", outcome)
@@ -144,6 +152,54 @@ async def test_a_late_answer_is_heard_and_judges_nothing() -> None:
     answer(subject, "metrics", "done")
     assert (mine.marks, subject.state()["services"]["metrics"]["in_flight"]) == ({}, 0)
     subject.child_answered("metrics", Result(99, "done"))  # of a child before this one
+
+
+async def test_a_mark_names_key_and_content() -> None:
+    """As the receiver asks: a mark under another name would be no mark."""
+    subject = parent()
+    mine = held(owed=SERVICES)
+    subject.take(mine)
+    answer(subject, "metrics", "done")
+    name, service, mark, _ = subject._marks._waiting.get_nowait()
+    assert (name, service, mark) == (mine.tracked_as, "metrics", "done")
+
+
+async def test_a_lapsed_lease_is_handed_to_nobody() -> None:
+    """Before the renewer finds it, it is dropped: a child would give it back at once, thousands of times a second."""
+    subject = parent("metrics")
+    for seq in range(5):
+        subject.take(held(seq, owed=["metrics"]))
+    subject._clock.advance(31)  # type: ignore[attr-defined]  # a manual one
+    answer(subject, "metrics", "lapsed")
+    answer(subject, "metrics", "lapsed")
+    assert not subject.desks["metrics"].in_flight
+    assert not subject._held
+
+
+async def test_a_lease_renewed_meanwhile_is_handed_out_again() -> None:
+    """The child went by the deadline it was told; ours is later by now."""
+    subject = parent("metrics")
+    mine = held(owed=["metrics"])
+    subject.take(mine)
+    mine.deadline = 60.0
+    subject._clock.advance(31)  # type: ignore[attr-defined]  # a manual one
+    answer(subject, "metrics", "lapsed")
+    assert list(subject.desks["metrics"].in_flight.values()) == [mine]
+
+
+@pytest.mark.parametrize("outcome", ["conflict", "unreadable"])
+async def test_not_even_what_dies_at_once_empties_the_queue_into_the_bin(outcome: Outcome) -> None:
+    """A few dead letters, then the circuit opens and the rest wait: it is a fault of ours, not of so many envelopes."""
+    subject = parent("metrics")
+    for seq in range(20):
+        subject.take(long_held(seq, "metrics", "webhooks"))
+    desk = subject.desks["metrics"]
+    for _ in range(20):
+        if not desk.in_flight:
+            break
+        answer(subject, "metrics", outcome)
+    assert desk.circuit.is_open
+    assert subject._aside._waiting.qsize() == LIMITS.dead_count_min
 
 
 async def test_a_stopping_parent_hands_out_nothing_more() -> None:

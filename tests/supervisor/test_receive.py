@@ -11,12 +11,14 @@ from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, turn
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
-from omni_etl.envelope import SealedEnvelope
+from omni_etl.envelope import SealedEnvelope, Stamp, open_header, pack
 from omni_etl.queue import UNREADABLE, siding
 from omni_etl.registry import RegisteredService
+from omni_etl.supervisor.circuit import DeadShare
 from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.held import Held
-from omni_etl.supervisor.receive import ANSWER_SECONDS_MAX, Receiver, Source
+from omni_etl.supervisor.opening import Opening
+from omni_etl.supervisor.receive import ANSWER_SECONDS_MAX, UNHEARD_SECONDS, Receiver, Source
 
 CUT_AT_MS = 1_700_000_000_000  # of the world's envelopes
 BULK, SIDING = Source("bulk"), Source(siding("metrics"), "metrics")
@@ -32,9 +34,17 @@ class Scene:
         self.registry = WorldRegistry(["metrics", "webhooks"])
         self.taken: list[Held] = []
         self.room_left = 100
-        self.engines = Engines(queue=self.queue, tracker=self.tracker, registry=self.registry)
+        self.known_until = CUT_AT_MS
+        self.engines = Engines(
+            queue=self.queue, tracker=self.tracker, registry=self.registry, clock=self.clock, rng=random.Random(1)
+        )
         self.receiver = Receiver(
-            engines=self.engines, intake=self, clock=self.clock, rng=random.Random(1), lease_seconds=LEASE_SECONDS
+            engines=self.engines,
+            opening=Opening(engines=self.engines, clock=self.clock, dead_share=DeadShare(0.01, 3)),
+            intake=self,
+            clock=self.clock,
+            rng=random.Random(1),
+            lease_seconds=LEASE_SECONDS,
         )
         self._running: list[asyncio.Task[None]] = []
 
@@ -50,6 +60,10 @@ class Scene:
     def registered(self) -> list[RegisteredService]:
         """As in the registry."""
         return self.registry.registered
+
+    def known_until_ms(self) -> int:
+        """As told."""
+        return self.known_until
 
     async def begin(self, source: Source) -> None:
         """Receive from here on."""
@@ -70,6 +84,11 @@ def scene() -> Iterator[Scene]:
     subject.end()
 
 
+def tracked_as(seq: int) -> str:
+    """What the tracker calls an envelope of the world."""
+    return open_header(envelope(seq).header).tracked_as
+
+
 async def test_a_lease_owes_what_was_registered_before_its_cut(scene: Scene) -> None:
     """Neither a younger service nor a retired one."""
     scene.registry.registered += [
@@ -85,8 +104,8 @@ async def test_a_lease_owes_what_was_registered_before_its_cut(scene: Scene) -> 
 async def test_marks_are_believed_for_lanes(scene: Scene) -> None:
     """Of what is owed only; a tombstone owes nothing."""
     for service in ("metrics", "unknown"):
-        await scene.tracker.mark("h-bulk-1", service, "done", frozenset())
-    await scene.tracker.bury(["h-bulk-2"])
+        await scene.tracker.mark(tracked_as(1), service, "done", frozenset())
+    await scene.tracker.bury([tracked_as(2)])
     await scene.queue.send("bulk", [envelope(1), envelope(2)])
     await scene.begin(BULK)
     first, second = scene.taken
@@ -97,8 +116,8 @@ async def test_marks_are_believed_for_lanes(scene: Scene) -> None:
 
 async def test_a_siding_is_judged_by_its_service_alone(scene: Scene) -> None:
     """Whatever the tracker says: it said "sided" or "settled" of this very envelope."""
-    await scene.tracker.mark("h-bulk-1", "metrics", "sided", frozenset())
-    await scene.tracker.bury(["h-bulk-2"])
+    await scene.tracker.mark(tracked_as(1), "metrics", "sided", frozenset())
+    await scene.tracker.bury([tracked_as(2)])
     await scene.queue.send(siding("metrics"), [envelope(1), envelope(2)])
     await scene.begin(SIDING)
     assert [each.only for each in scene.taken] == ["metrics", "metrics"]
@@ -147,3 +166,36 @@ async def test_the_deadline_is_never_later_than_the_queues(scene: Scene) -> None
     assert first.deadline == LEASE_SECONDS
     assert second.deadline == pytest.approx(12 - ANSWER_SECONDS_MAX + LEASE_SECONDS)
     assert second.received_at == pytest.approx(12)
+
+
+async def test_another_content_under_a_settled_key_is_asked_of_every_ledger(scene: Scene) -> None:
+    """A cloned machine cut another envelope under the same key: the tombstone of the first does not speak for it."""
+    await scene.tracker.bury([tracked_as(1)])
+    stamp = Stamp("h", "bulk", 1, CUT_AT_MS, {"express": 1, "bulk": 1}, 1)
+    await scene.queue.send("bulk", [pack({"delivery": [b'{"other":1}']}, stamp)])
+    await scene.begin(BULK)
+    assert [each.missing() for each in scene.taken] == [{"metrics", "webhooks"}]
+
+
+async def test_what_may_be_owed_to_somebody_unheard_of_waits(scene: Scene) -> None:
+    """The database is away for long: envelopes younger than our knowledge stay in the queue; older ones and sidings go on."""
+    scene.known_until = CUT_AT_MS - 1
+    scene.clock.advance(60)
+    old = pack({"delivery": [b"{}"]}, Stamp("h", "bulk", 2, CUT_AT_MS - 1, {"express": 1, "bulk": 1}, 1))
+    await scene.queue.send("bulk", [envelope(1), old])
+    await scene.queue.send(siding("metrics"), [envelope(3)])
+    await scene.begin(BULK)
+    await scene.begin(SIDING)
+    assert {each.key for each in scene.taken} == {"h-bulk-2", "h-bulk-3"}
+    scene.known_until = CUT_AT_MS
+    await pass_seconds(scene.clock, UNHEARD_SECONDS + 1)
+    assert {each.key for each in scene.taken} == {"h-bulk-1", "h-bulk-2", "h-bulk-3"}
+
+
+async def test_a_hose_with_a_fast_clock_does_not_wait(scene: Scene) -> None:
+    """A cut in our future is not younger than now, and up to now we know."""
+    await scene.queue.send(
+        "bulk", [pack({}, Stamp("h", "bulk", 2, CUT_AT_MS + 3_600_000, {"express": 1, "bulk": 1}, 1))]
+    )
+    await scene.begin(BULK)
+    assert len(scene.taken) == 1

@@ -1,11 +1,14 @@
 """redrive: dead letters go back into their service's siding."""
 
+import json
+
 import pytest
 from tests.simulation.world import envelope
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
-from omni_etl.queue import dead_letters, siding
+from omni_etl.envelope import SealedEnvelope
+from omni_etl.queue import UNREADABLE, dead_letters, siding
 from omni_etl.supervisor.redrive import LEASE_SECONDS, redrive
 
 
@@ -53,3 +56,13 @@ async def test_what_the_siding_does_not_take_stays_a_dead_letter(clock: ManualCl
     assert await stored(queue, dead_letters("metrics")) == 3
     clock.advance(LEASE_SECONDS)
     assert await redrive(queue, "metrics", count_max=1000) == 3
+
+
+async def test_what_no_service_was_named_for_goes_back_to_its_lane(clock: ManualClock) -> None:
+    """Where the header, whatever else is wrong with it, names one; to bulk where it does not. No siding is there for it."""
+    queue = MemoryQueue(clock)
+    newer = json.dumps({"version": 2, "lane": "express", "seq": "a string by then"})
+    for sealed in (envelope(1), SealedEnvelope(newer, b"?"), SealedEnvelope("hello", b"?")):
+        await queue.send(UNREADABLE, [sealed])
+    assert await redrive(queue, "unreadable", count_max=10) == 3
+    assert [await stored(queue, name) for name in ("bulk", "express", siding("unreadable"))] == [2, 1, 0]

@@ -1,7 +1,7 @@
 """renew: keep the leases we hold."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,6 +9,7 @@ from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received
 
 from omni_etl.backends.memory import AWS_LIMITS, MemoryQueue
 from omni_etl.clock import ManualClock
+from omni_etl.queue import Failures, Lease
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.renew import Renewer
 
@@ -84,3 +85,32 @@ async def test_no_lease_is_stretched_beyond_what_the_queue_allows(clock: ManualC
 async def never(leases: object, *, lease_seconds: int) -> dict[int, str]:
     """An extension that must not be asked for."""
     raise AssertionError(leases)
+
+
+async def test_a_deadline_that_has_passed_does_not_come_to_life_again(clock: ManualClock) -> None:
+    """The queue's answer comes after it: the lease is dropped, because others of us may have given it up already."""
+    queue = MemoryQueue(clock)
+    (mine,) = await received(queue, clock)
+    extend = queue.extend
+
+    async def slow(leases: Sequence[Lease], *, lease_seconds: int) -> Failures:
+        answer = await extend(leases, lease_seconds=lease_seconds)
+        clock.advance(LEASE_SECONDS)
+        return answer
+
+    queue.extend = slow  # type: ignore[method-assign]  # its answer is late
+    lapsed: list[Held] = []
+    clock.advance(LEASE_SECONDS / 2)
+    await renewer(queue, clock, [mine], lapsed).renew()
+    assert (mine.deadline, lapsed) == (LEASE_SECONDS, [mine])
+
+
+async def test_what_lapsed_or_went_before_its_turn_is_not_extended(clock: ManualClock) -> None:
+    """A first call was slow: an extension now would only hide the envelope from whoever should have it next."""
+    queue = MemoryQueue(clock)
+    mine = await received(queue, clock, count=2)
+    subject = renewer(queue, clock, [mine[0]], [])
+    queue.extend = never  # type: ignore[method-assign]  # not even asked
+    await subject._extend([mine[1]])
+    clock.advance(LEASE_SECONDS)
+    await subject._extend([mine[0]])

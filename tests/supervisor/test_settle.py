@@ -4,12 +4,15 @@ import asyncio
 import random
 
 import pytest
+from tests.simulation.world import WorldRegistry, envelope
 from tests.supervisor.leases import LEASE_SECONDS, pass_seconds, received, turn
 
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.backends.memory_tracker import MemoryTracker
 from omni_etl.clock import ManualClock
+from omni_etl.envelope import open_header
 from omni_etl.errors import UnavailableError
+from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.settle import Settler, delete_copied
 
@@ -23,8 +26,13 @@ class Scene:
         self.tracker = MemoryTracker(self.clock)
         self.settled: list[Held] = []
         self.settler = Settler(
-            queue=self.queue,
-            tracker=self.tracker,
+            engines=Engines(
+                queue=self.queue,
+                tracker=self.tracker,
+                registry=WorldRegistry([]),
+                clock=self.clock,
+                rng=random.Random(1),
+            ),
             clock=self.clock,
             rng=random.Random(1),
             on_settled=self.settled.append,
@@ -44,6 +52,11 @@ class Scene:
         return depth.ready + depth.leased
 
 
+def tracked_as(seq: int) -> str:
+    """What the tracker calls it."""
+    return open_header(envelope(seq).header).tracked_as
+
+
 async def test_what_owes_nothing_is_deleted_and_buried() -> None:
     """From each queue it came from, and a late duplicate finds the tombstone."""
     scene = Scene()
@@ -52,7 +65,7 @@ async def test_what_owes_nothing_is_deleted_and_buried() -> None:
         assert each.settling
     await turn()
     assert (await scene.stored(), await scene.stored("express"), len(scene.settled)) == (0, 0, 5)
-    assert [each.settled for each in await scene.tracker.ask(["h-bulk-1", "h-bulk-4"])] == [True, False]
+    assert [each.settled for each in await scene.tracker.ask([tracked_as(1), tracked_as(4)])] == [True, False]
 
 
 async def test_what_still_owes_is_never_deleted() -> None:
@@ -72,7 +85,7 @@ async def test_a_sidings_lease_leaves_no_tombstone() -> None:
         scene.settler.settle(each)
     await turn()
     assert await scene.stored("siding-metrics") == 0
-    assert not (await scene.tracker.ask(["h-bulk-1"]))[0].settled
+    assert not (await scene.tracker.ask([tracked_as(1)]))[0].settled
 
 
 @pytest.mark.parametrize("fault", ["unavailable", "entry"])
@@ -114,7 +127,7 @@ async def test_a_lapsed_lease_is_given_up_and_not_buried() -> None:
     scene.queue.faults.unavailable = False
     await pass_seconds(scene.clock, 6)
     assert await scene.stored() == 1
-    assert not (await scene.tracker.ask([mine.key]))[0].settled
+    assert not (await scene.tracker.ask([mine.tracked_as]))[0].settled
 
 
 async def test_without_a_tracker_leases_end_all_the_same() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +33,11 @@ class Setting:
 
 
 class Aside:
-    """What the queue does not take is tried again until the lease lapses, and holds up no other. Leases bound how many try."""
+    """What the queue does not take is tried again as long as the lease is held, and holds up no other.
+
+    Leases bound how many try. Held, not the deadline, is what counts: whoever gives up a lease that another part of the
+    parent still renews would leave the envelope in nobody's hands until the queue renews no more.
+    """
 
     def __init__(
         self,
@@ -42,12 +46,14 @@ class Aside:
         registry: Registry,
         clock: Clock,
         rng: random.Random,
+        held: Collection[Held],
         on_aside: Callable[[Setting], None],
     ) -> None:
         self._queue = queue
         self._registry = registry
         self._clock = clock
         self._rng = rng
+        self._held = held
         self._on_aside = on_aside
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
         self._waiting: asyncio.Queue[Setting] = asyncio.Queue()
@@ -71,7 +77,7 @@ class Aside:
         held = setting.held
         name = siding(setting.service) if setting.mark == "sided" else dead_letters(setting.service)
         tries = 0
-        while held.deadline > self._clock.monotonic():
+        while held in self._held:
             try:
                 if setting.mark == "dead":
                     await self._registry.bury(setting.service, held.key, setting.reason)

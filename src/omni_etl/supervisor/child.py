@@ -17,6 +17,7 @@ from omni_etl.errors import (
     EnvelopeError,
     IdConflictError,
     LeaseLapsedError,
+    NewerEnvelopeError,
     OmniError,
     SettingsError,
     UnavailableError,
@@ -136,6 +137,7 @@ def _outcome(error: OmniError) -> Outcome:
         (UnavailableError, "unavailable"),
         (LeaseLapsedError, "lapsed"),
         (IdConflictError, "conflict"),
+        (NewerEnvelopeError, "unavailable"),  # newer than this child: it waits for the upgrade
         (EnvelopeError, "unreadable"),
     )
     return next((outcome for kind, outcome in meanings if isinstance(error, kind)), "poison")

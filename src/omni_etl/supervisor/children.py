@@ -79,7 +79,16 @@ class Children:
         deaths = 0
         while not self._stopping:
             started_at = self._clock.monotonic()
-            was_ready = await self._live(service)
+            try:
+                ours = await self._spawn(service)
+            except (
+                OSError
+            ) as error:  # no process, memory or descriptor is left now: the machine's trouble, not the code's
+                deaths += 1
+                telemetry.get_logger().error("child_died", service=service, reason=str(error))
+                await self._clock.sleep(self._backoff.wait_seconds(deaths, self._rng))
+                continue
+            was_ready = await self._live(service, ours)
             if self._stopping:
                 return
             code = self._processes[service].returncode or 0
@@ -101,6 +110,14 @@ class Children:
         if channel is not None:
             await channel.send(work)
 
+    def kill(self, service: str) -> None:
+        """End this child at once; `child_died` follows."""
+        process = self._processes.get(service)
+        if process is not None and process.returncode is None:
+            self._heard_at[service] = self._clock.monotonic()  # not again at once: that may take the exit code away
+            with suppress(ProcessLookupError):
+                process.kill()
+
     async def ping(self) -> None:
         """Ask every child for ever whether its loop turns; one that is silent for a minute is killed and replaced.
 
@@ -109,10 +126,9 @@ class Children:
         while True:
             await self._clock.sleep(PING_SECONDS)
             now = self._clock.monotonic()
-            for service, process in self._processes.items():
-                if process.returncode is None and now - self._heard_at[service] > SILENT_SECONDS_MAX:
-                    with suppress(ProcessLookupError):
-                        process.kill()
+            for service in self._processes:
+                if now - self._heard_at[service] > SILENT_SECONDS_MAX:
+                    self.kill(service)
             for channel in self._channels.values():
                 channel.post(Ping())
 
@@ -135,19 +151,33 @@ class Children:
         """The living children."""
         return {name: each.pid for name, each in self._processes.items() if each.returncode is None}
 
-    async def _live(self, service: str) -> bool:
-        """One child's life; True where it had become ready."""
+    async def _spawn(self, service: str) -> socket.socket:
+        """Start the process; our end of the pipe to it.
+
+        Raises:
+            OSError: the machine has no room for it now; nothing is left of the try.
+
+        """
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *self._command(service, theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                env=self._environment,
-                start_new_session=True,  # a terminal's Ctrl-C goes to the parent, which stops its children in order
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command(service, theirs.fileno()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=self._environment,
+                    start_new_session=True,  # a terminal's Ctrl-C goes to the parent, which stops its children in order
+                )
+            except OSError:
+                ours.close()
+                raise
         self._processes[service] = process
         self._heard_at[service] = self._clock.monotonic()
+        return ours
+
+    async def _live(self, service: str, ours: socket.socket) -> bool:
+        """One child's life; True where it had become ready."""
+        process = self._processes[service]
         channel = await Channel.over(ours)
         was_ready = False
         try:

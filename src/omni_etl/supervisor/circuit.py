@@ -61,10 +61,6 @@ class Circuit:
         """For how long it has been open."""
         return 0.0 if self.opened_at is None else now - self.opened_at
 
-    def wait_seconds(self, now: float) -> float | None:
-        """Seconds until a probe is due; None while closed or while a probe is under way."""
-        return None if self.opened_at is None or self._probing else max(0.0, self._probe_at - now)
-
 
 @dataclass(slots=True)
 class DeadShare:

@@ -7,10 +7,12 @@ and with it every other service, does not wait for the backlog either.
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from omni_etl.backoff import Backoff
 from omni_etl.supervisor.circuit import Circuit, DeadShare
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.limits import SupervisorLimits
@@ -32,7 +34,15 @@ class Desk:
     waiting: dict[Kind, deque[Held]] = field(default_factory=lambda: {kind: deque() for kind in KINDS})
     delayed: list[tuple[float, Held]] = field(default_factory=list)
     in_flight: dict[int, Held] = field(default_factory=dict)
+    handed_out_at: dict[int, float] = field(default_factory=dict)  # monotonic, by work; oldest first
     turn: Kind = "siding"  # or bulk: whose turn it is at the slots that they share
+
+    @classmethod
+    def of(cls, service: str, limits: SupervisorLimits, rng: random.Random) -> Desk:
+        """An empty one, its circuit closed, its child not ready yet."""
+        backoff = Backoff(first_seconds=0.5, wait_seconds_max=limits.circuit_wait_seconds_max)
+        dead_share = DeadShare(limits.dead_share_max, limits.dead_count_min)
+        return cls(service, limits.child_slots, Circuit(backoff, rng), dead_share)
 
     def offer(self, held: Held, *, first: bool = False) -> None:
         """Put an envelope in line; `first` for one that comes back."""
@@ -72,10 +82,33 @@ class Desk:
                 return self.waiting[kind].popleft()
         return None
 
+    def hand_out(self, work_id: int, held: Held, now: float) -> None:
+        """The child has it from now on."""
+        self.in_flight[work_id] = held
+        self.handed_out_at[work_id] = now
+        held.in_flight.add(self.service)
+        self.circuit.trying()
+
+    def finish(self, work_id: int) -> Held | None:
+        """The child answered for it; None for a work of a child before this one."""
+        self.handed_out_at.pop(work_id, None)
+        held = self.in_flight.pop(work_id, None)
+        if held is not None:
+            held.in_flight.discard(self.service)
+        return held
+
+    def is_stuck(self, now: float, answer_seconds_max: float) -> bool:
+        """Whether an answer is overdue; said once for what the child holds now, which is about to come back."""
+        is_stuck = any(now - at > answer_seconds_max for at in self.handed_out_at.values())
+        if is_stuck:
+            self.handed_out_at.clear()
+        return is_stuck
+
     def unseat(self) -> list[Held]:
         """The child is gone: everything in flight comes back, first in line. Whoever had company becomes a suspect."""
         came_back = list(self.in_flight.values())
         self.in_flight.clear()
+        self.handed_out_at.clear()
         self.ready = False
         for held in reversed(came_back):
             held.in_flight.discard(self.service)
@@ -83,14 +116,6 @@ class Desk:
                 held.suspects.add(self.service)
             self.offer(held, first=True)
         return came_back
-
-    def patience_seconds(self, now: float, limits: SupervisorLimits, leases: int) -> float:
-        """How long an envelope waits beyond the others: less the longer the engine is away, not at all once leases run short."""
-        if not self.circuit.is_open:
-            return limits.wait_beyond_others_seconds
-        if leases >= limits.leases_max // 2:
-            return 0.0
-        return max(0.0, limits.wait_beyond_others_seconds - self.circuit.open_seconds(now))
 
     def backlog(self) -> int:
         """Envelopes in line."""

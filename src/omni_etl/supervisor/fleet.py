@@ -1,4 +1,7 @@
-"""Fleet: hear which services are registered, and say how this parent is. Without the database, the last word holds."""
+"""Fleet: hear which services are registered, and say how this parent is.
+
+Without the database the last word holds, for envelopes cut before a service could have been registered unheard.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,18 @@ class Fleet:
     async def talk(self) -> None:
         """Once."""
         log = telemetry.get_logger()
+        asked_at = self._clock.now()
         try:
-            self._supervisor.hear(await self._registry.services())
+            self._supervisor.hear(await self._registry.services(), asked_at=asked_at)
             state = {**self._supervisor.state(), "pid": os.getpid(), "children": self._children.pids()}
             await self._registry.report("run", self._instance, state)
         except UnavailableError as error:
             if not self._away:
                 self._away = True
                 log.error("registry_away", reason=str(error))
+            # Nobody registers with a database that is away, so what was heard last still holds for what is cut now:
+            # without it metrics and message_events would wait for an engine that they do not need.
+            self._supervisor.hear(self._supervisor.registered(), asked_at=asked_at)
             return
         if self._away:
             self._away = False

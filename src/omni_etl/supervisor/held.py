@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from omni_etl.envelope import Header
-from omni_etl.queue import Lease
+from omni_etl.queue import Lease, batches
 from omni_etl.tracker import Mark
 
 
@@ -32,6 +33,11 @@ class Held:
         return self.header.key
 
     @property
+    def tracked_as(self) -> str:
+        """The tracker's name for the envelope."""
+        return self.header.tracked_as
+
+    @property
     def is_express(self) -> bool:
         """Whether it came through the express lane."""
         return self.only is None and self.header.lane == "express"
@@ -39,3 +45,12 @@ class Held:
     def missing(self) -> frozenset[str]:
         """The services that have no mark yet."""
         return self.owed - self.marks.keys()
+
+
+def by_call(held: Iterable[Held], count_max: int) -> Iterator[Sequence[Held]]:
+    """As many together as one call of the queue takes: at most `count_max`, and all of one queue."""
+    by_queue: dict[str, list[Held]] = {}
+    for each in held:
+        by_queue.setdefault(each.lease.queue_name, []).append(each)
+    for of_one_queue in by_queue.values():
+        yield from batches(of_one_queue, count_max)

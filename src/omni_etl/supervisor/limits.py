@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+ANSWER_SECONDS_MAX: Final = 600.0
+ANSWER_LEASES_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +21,8 @@ class SupervisorLimits:
     dead_share_max: float
     dead_count_min: int
     circuit_wait_seconds_max: float
+
+    @property
+    def answer_seconds_max(self) -> float:
+        """A child that holds one envelope for longer is stuck, however well its loop turns; many leases' time, too."""
+        return max(ANSWER_SECONDS_MAX, ANSWER_LEASES_MAX * self.lease_seconds)

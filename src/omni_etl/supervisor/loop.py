@@ -14,18 +14,21 @@ from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
 from omni_etl.queue import siding
-from omni_etl.registry import RegisteredService
+from omni_etl.registry import RegisteredService, known_until_ms
 from omni_etl.supervisor.aside import Aside, Setting
 from omni_etl.supervisor.channel import Result, Work
 from omni_etl.supervisor.children import Children
-from omni_etl.supervisor.circuit import Circuit, DeadShare
+from omni_etl.supervisor.circuit import DeadShare
 from omni_etl.supervisor.desk import Desk
 from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.limits import SupervisorLimits
 from omni_etl.supervisor.marks import Marks
+from omni_etl.supervisor.opening import Opening
+from omni_etl.supervisor.patience import late
 from omni_etl.supervisor.receive import Receiver, Source
 from omni_etl.supervisor.renew import Renewer
+from omni_etl.supervisor.room import room
 from omni_etl.supervisor.settle import Settler
 from omni_etl.tracker import Mark
 
@@ -46,19 +49,20 @@ class Supervisor:
         self._log = telemetry.get_logger()
         self._held: set[Held] = set()
         self._registered: list[RegisteredService] = []
+        self._heard_at = 0.0  # wall clock
         self._work_id = 0
         self._receiving = True
         self._children: Children | None = None
-        backoff = Backoff(first_seconds=0.5, wait_seconds_max=limits.circuit_wait_seconds_max)
-        self.desks = {
-            name: Desk(
-                name, limits.child_slots, Circuit(backoff, rng), DeadShare(limits.dead_share_max, limits.dead_count_min)
-            )
-            for name in services
-        }
-        common: dict[str, Any] = {"queue": engines.queue, "clock": clock, "rng": rng}
-        self._settler = Settler(tracker=engines.tracker, on_settled=self._drop, **common)
-        self._aside = Aside(registry=engines.registry, on_aside=self._set_aside, **common)
+        self.desks = {name: Desk.of(name, limits, rng) for name in services}
+        self._settler = Settler(engines=engines, clock=clock, rng=rng, on_settled=self._drop)
+        self._aside = Aside(
+            queue=engines.queue,
+            registry=engines.registry,
+            clock=clock,
+            rng=rng,
+            held=self._held,
+            on_aside=self._set_aside,
+        )
         self._marks = Marks(engines)
         self._renewer = Renewer(
             queue=engines.queue, clock=clock, lease_seconds=limits.lease_seconds, held=self._held, on_lapse=self._drop
@@ -68,8 +72,10 @@ class Supervisor:
     async def run(self, children: Children) -> None:
         """Work until cancelled; raises what stops the parent (a child that cannot start, a setting that cannot heal)."""
         self._children = children
+        dead_share = DeadShare(self._limits.dead_share_max, self._limits.dead_count_min)
         receiver = Receiver(
             engines=self.engines,
+            opening=Opening(engines=self.engines, clock=self._clock, dead_share=dead_share),
             intake=self,
             clock=self._clock,
             rng=self._rng,
@@ -93,28 +99,17 @@ class Supervisor:
         while any(desk.in_flight for desk in self.desks.values()) and self._clock.monotonic() < end:
             await self._clock.sleep(0.05)
         await self._settler.drain()
-        given_back = [held.lease for held in self._held if not held.settling]
+        given_back = [held for held in self._held if not held.settling]
         await self.engines.release(given_back)
         return {"given_back": len(given_back)}
 
     # What receivers ask and give
 
     def room(self, source: Source) -> int:
-        """Each lane leaves a quarter to the other; a siding gets as many as its desk can soon use."""
+        """None while stopping; else as `room.py` says."""
         if not self._receiving:
             return 0
-        now = self._clock.monotonic()
-        if source.only is not None:
-            desk = self.desks[source.only]
-            mine = sum(1 for held in self._held if held.only == source.only)
-            return self._limits.child_slots - mine if desk.ready and desk.circuit.may_try(now) else 0
-        if not any(
-            desk.ready and (not desk.circuit.is_open or desk.circuit.may_try(now)) for desk in self.desks.values()
-        ):
-            return 0  # every engine is away: untouched envelopes cost nothing
-        lanes = [held for held in self._held if held.only is None]
-        mine = sum(1 for held in lanes if held.header.lane == source.queue_name)
-        return min(self._limits.leases_max - len(lanes), max(1, self._limits.leases_max * 3 // 4) - mine)
+        return room(source, self._held, self.desks, self._limits, now=self._clock.monotonic())
 
     def take(self, held: Held) -> None:
         """A lease is ours: put it in line at every service it owes, or settle it at once."""
@@ -137,9 +132,14 @@ class Supervisor:
         """The services of the fleet, as last heard."""
         return self._registered
 
-    def hear(self, registered: list[RegisteredService]) -> None:
-        """The registry answered."""
+    def known_until_ms(self) -> int:
+        """Of which envelopes we know what they owe: those cut until then."""
+        return known_until_ms(self._heard_at)
+
+    def hear(self, registered: list[RegisteredService], *, asked_at: float) -> None:
+        """The registry answered what it was asked at this time (seconds, wall clock)."""
         self._registered = registered
+        self._heard_at = asked_at
 
     # What children tell
 
@@ -164,18 +164,17 @@ class Supervisor:
     def child_answered(self, service: str, result: Result) -> None:
         """One work ended."""
         desk = self.desks[service]
-        held = desk.in_flight.pop(result.work_id, None)
+        held = desk.finish(result.work_id)
         if held is None:
             return
-        held.in_flight.discard(service)
         self._hear_engine(desk, result)
         if held in self._held:
             self._judge(desk, held, result)
         self._pump(desk)
 
     def _hear_engine(self, desk: Desk, result: Result) -> None:
-        """Only a ledger that was read says that the engine is there; while it counts as away, nothing else does."""
-        if result.outcome in ("done", "conflict"):
+        """Only what is done says that the engine is there; while it counts as away, nothing else does."""
+        if result.outcome == "done":
             if desk.circuit.succeeded():
                 self._circuit_changed(desk)
         elif result.outcome == "unavailable":
@@ -196,22 +195,27 @@ class Supervisor:
             telemetry.service_done.labels(desk.service).inc()
             self._mark(held, desk.service, "done")
         elif result.outcome == "lapsed":
-            desk.offer(held, first=True)  # renewed meanwhile, or dropped by the renewer
+            desk.offer(held, first=True)  # renewed meanwhile; what was not is dropped where it is handed out
         elif result.outcome == "poison":
             self._failed(desk, held, result.reason)
         else:
             if result.outcome == "conflict":
                 self._log.critical("id_conflict", service=desk.service, key=held.key, reason=result.reason)
-            self._put_aside(held, desk.service, "dead", result.reason)
+            self._give_up(desk, held, result.reason)
 
     def _failed(self, desk: Desk, held: Held, reason: str) -> None:
-        """One application failed: again a few times, then dead letter; unless too many die, which is a fault of ours."""
+        """One application failed: again a few times, then it is given up."""
         count = held.failures[desk.service] = held.failures.get(desk.service, 0) + 1
         now = self._clock.monotonic()
         if count < self._limits.applications_max:
             self._log.warning("envelope_retried", service=desk.service, key=held.key, failures=count, reason=reason)
             desk.offer_later(held, now + RETRY.wait_seconds(count, self._rng))
-        elif desk.dead_share.may_bury(now):
+        else:
+            self._give_up(desk, held, reason)
+
+    def _give_up(self, desk: Desk, held: Held, reason: str) -> None:
+        """Dead letter; unless too many die, which is a fault of ours."""
+        if desk.dead_share.may_bury(self._clock.monotonic()):
             self._put_aside(held, desk.service, "dead", reason)
         else:
             self._engine_failed(desk, f"too many envelopes fail: {reason}")
@@ -221,13 +225,15 @@ class Supervisor:
 
     def _pump(self, desk: Desk) -> None:
         """Hand out as much as the child may hold."""
-        while self._receiving and (held := desk.take(self._clock.monotonic())) is not None:
+        now = self._clock.monotonic()
+        while self._receiving and (held := desk.take(now)) is not None:
             if held not in self._held:
                 continue
+            if held.deadline <= now:
+                self._drop(held)  # a child would give it back at once, and we would hand it out at once
+                continue
             self._work_id += 1
-            desk.in_flight[self._work_id] = held
-            held.in_flight.add(desk.service)
-            desk.circuit.trying()
+            desk.hand_out(self._work_id, held, now)
             sealed = held.lease.envelope
             work = Work(self._work_id, sealed.header, sealed.payload, held.deadline)
             assert self._children is not None
@@ -241,7 +247,7 @@ class Supervisor:
         if not held.missing():
             self._settler.settle(held)
         elif held.only is None:
-            self._marks.put(held.key, service, mark, held.owed)
+            self._marks.put(held.tracked_as, service, mark, held.owed)
 
     def _put_aside(self, held: Held, service: str, mark: Mark, reason: str) -> None:
         assert mark != "done", mark
@@ -266,20 +272,16 @@ class Supervisor:
         while True:
             await self._clock.sleep(TICK_SECONDS)
             telemetry.supervisor_leases.set(len(self._held))
+            now = self._clock.monotonic()
             for desk in self.desks.values():
+                if desk.is_stuck(now, self._limits.answer_seconds_max):
+                    self._log.error("child_stuck", service=desk.service)
+                    assert self._children is not None
+                    self._children.kill(desk.service)
                 self._pump(desk)
-            for held in list(self._held):
-                self._side_if_late(held)
-
-    def _side_if_late(self, held: Held) -> None:
-        if held.only is not None or held.settling or not held.marks:
-            return
-        now = self._clock.monotonic()
-        for name in held.missing() - held.in_flight:
-            desk = self.desks.get(name)
-            if desk is not None and now - held.marked_at >= desk.patience_seconds(now, self._limits, len(self._held)):
+            for held, desk in late(self._held, self.desks, self._limits, now=now):
                 desk.withdraw(held)
-                self._put_aside(held, name, "sided", desk.circuit.reason or "slower than the other services")
+                self._put_aside(held, desk.service, "sided", desk.circuit.reason or "slower than the other services")
 
     def _circuit_changed(self, desk: Desk) -> None:
         telemetry.service_circuit_open.labels(desk.service).set(int(desk.circuit.is_open))

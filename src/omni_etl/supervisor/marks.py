@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from omni_etl.errors import UnavailableError
 from omni_etl.supervisor.engines import Engines
 from omni_etl.tracker import Mark
 
@@ -31,9 +30,4 @@ class Marks:
             taken = [await self._waiting.get()]
             while len(taken) < TOGETHER_MAX and not self._waiting.empty():
                 taken.append(self._waiting.get_nowait())
-            try:
-                await asyncio.gather(*(self._engines.tracker.mark(*each) for each in taken))
-            except UnavailableError as error:
-                self._engines.tracker_away(error)
-            else:
-                self._engines.tracker_answered()
+            await self._engines.mark(taken)

@@ -9,17 +9,18 @@ from typing import Final, Protocol
 from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
-from omni_etl.envelope import open_header
-from omni_etl.errors import EnvelopeError, UnavailableError
+from omni_etl.envelope import Header
+from omni_etl.errors import UnavailableError
 from omni_etl.queue import Lease
 from omni_etl.registry import RegisteredService, owed
-from omni_etl.supervisor.aside import set_unreadable_aside
 from omni_etl.supervisor.engines import NOTHING_KNOWN, Engines
 from omni_etl.supervisor.held import Held
+from omni_etl.supervisor.opening import Opening
 from omni_etl.tracker import Progress
 
 WAIT_SECONDS: Final = 20.0  # SQS's longest poll
 PAUSE_SECONDS: Final = 0.2
+UNHEARD_SECONDS: Final = 2  # until an envelope too young for what we heard of the registry is looked at again
 ANSWER_SECONDS_MAX: Final = 5.0  # between the queue giving a lease and its answer arriving here
 
 
@@ -38,6 +39,10 @@ class Intake(Protocol):
         """The services of the fleet, as last heard."""
         ...
 
+    def known_until_ms(self) -> int:
+        """Of which envelopes we know what they owe: those cut until then."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -54,12 +59,14 @@ class Receiver:
         self,
         *,
         engines: Engines,
+        opening: Opening,
         intake: Intake,
         clock: Clock,
         rng: random.Random,
         lease_seconds: int,
     ) -> None:
         self._engines = engines
+        self._opening = opening
         self._intake = intake
         self._clock = clock
         self._lease_seconds = lease_seconds
@@ -92,39 +99,42 @@ class Receiver:
             if tries:
                 self._log.info("queue_back", queue=source.queue_name)
                 tries = 0
-            if leases:
-                await self._admit(source, leases, asked_at)
+            if leases and not await self._admit(source, leases, asked_at):
+                await self._clock.sleep(UNHEARD_SECONDS)
 
-    async def _admit(self, source: Source, leases: list[Lease], asked_at: float) -> None:
-        """Open headers and ask who is done; the deadline counts from before the receive, which is never too late."""
+    async def _admit(self, source: Source, leases: list[Lease], asked_at: float) -> bool:
+        """Open headers and ask who is done; False where some were too young for what we know of the registry.
+
+        The deadline counts from before the receive, which is never too late.
+        """
         now = self._clock.monotonic()
         # A long poll may have waited before the lease began: count from its end, less a margin for the answer's way.
         deadline = max(asked_at, now - ANSWER_SECONDS_MAX) + self._lease_seconds
+        readable = await self._opening.open(leases)
+        unknown = [lease for lease, header in readable if source.only is None and not self._knows(header)]
         opened: list[Held] = []
-        for lease in leases:
-            try:
-                header = open_header(lease.envelope.header)
-            except EnvelopeError as error:
-                await self._set_unreadable_aside(lease, str(error))
+        for lease, header in readable:
+            if lease in unknown:
                 continue
             services = frozenset({source.only}) if source.only else owed(self._intake.registered(), header.cut_at_ms)
-            opened.append(
-                Held(lease, header, deadline, now, services, only=source.only, marked_at=now),
-            )
+            opened.append(Held(lease, header, deadline, now, services, only=source.only, marked_at=now))
         for held, progress in zip(opened, await self._progress(source, opened), strict=True):
             if progress.settled:
                 held.owed = frozenset()  # a duplicate of what was deleted within the hour
             held.marks.update({name: mark for name, mark in progress.marks.items() if name in held.owed})
             self._intake.take(held)
+        await self._engines.give_back(unknown, delay_seconds=UNHEARD_SECONDS)
+        return not unknown
+
+    def _knows(self, header: Header) -> bool:
+        """Whether a service that this envelope owes cannot have been registered unheard.
+
+        A cut that lies ahead of us is our now: a hose whose clock is fast shall not wait for ours.
+        """
+        return min(header.cut_at_ms, int(self._clock.now() * 1000)) <= self._intake.known_until_ms()
 
     async def _progress(self, source: Source, opened: list[Held]) -> list[Progress]:
         """A siding's envelope is judged by its service's ledger alone, never by the tracker."""
         if source.only is not None or not opened:
             return [NOTHING_KNOWN] * len(opened)
-        return await self._engines.ask([held.key for held in opened])
-
-    async def _set_unreadable_aside(self, lease: Lease, reason: str) -> None:
-        try:
-            await set_unreadable_aside(self._engines.queue, self._engines.registry, lease, reason)
-        except UnavailableError:
-            return  # it lapses and comes again
+        return await self._engines.ask([held.tracked_as for held in opened])

@@ -1,10 +1,14 @@
-"""Redrive: put a service's dead letters back, into its siding, when what killed them is mended."""
+"""Redrive: put a service's dead letters back, into its siding, when what killed them is mended.
+
+What no service could be named for goes back to its lane.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from omni_etl.queue import Queue, dead_letters, siding
+from omni_etl.envelope import lane_of
+from omni_etl.queue import UNREADABLE, Queue, dead_letters, siding
 from omni_etl.supervisor.settle import delete_copied
 
 LEASE_SECONDS: Final = 60
@@ -23,7 +27,9 @@ async def redrive(queue: Queue, service: str, *, count_max: int) -> int:
         if not leases:
             return moved
         for lease in leases:
-            if not await queue.send(siding(service), [lease.envelope]):
+            is_nobodys = lease.queue_name == UNREADABLE
+            target = lane_of(lease.envelope.header) if is_nobodys else siding(service)
+            if not await queue.send(target, [lease.envelope]):
                 await delete_copied(queue, lease)
                 moved += 1
     return moved

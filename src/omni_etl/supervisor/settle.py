@@ -14,25 +14,24 @@ from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
-from omni_etl.queue import Lease, Queue, batches
-from omni_etl.supervisor.held import Held
-from omni_etl.tracker import Tracker
+from omni_etl.queue import Lease, Queue
+from omni_etl.supervisor.engines import Engines
+from omni_etl.supervisor.held import Held, by_call
 
 
 class Settler:
-    """Deletes in batches, again and again until the queue has confirmed or the lease has lapsed."""
+    """Deletes many in one call, again and again until the queue has confirmed or the lease has lapsed."""
 
     def __init__(
         self,
         *,
-        queue: Queue,
-        tracker: Tracker,
+        engines: Engines,
         clock: Clock,
         rng: random.Random,
         on_settled: Callable[[Held], None],
     ) -> None:
-        self._queue = queue
-        self._tracker = tracker
+        self._engines = engines
+        self._queue = engines.queue
         self._clock = clock
         self._rng = rng
         self._on_settled = on_settled
@@ -65,40 +64,31 @@ class Settler:
     async def _delete_waiting(self) -> bool:
         """Delete what waits; False where some of it has to wait on."""
         taken, self._waiting = self._waiting, []
-        by_queue: dict[str, list[Held]] = {}
-        for held in taken:
-            by_queue.setdefault(held.lease.queue_name, []).append(held)
         gone: list[Held] = []
-        for each in by_queue.values():
-            for batch in batches(each, self._queue.limits.batch_count_max):
-                gone += await self._delete(batch)
+        for call in by_call(taken, self._queue.limits.batch_count_max):
+            gone += await self._delete(call)
         left = [held for held in taken if held not in gone]
         now = self._clock.monotonic()
         self._waiting += [held for held in left if held.deadline > now]
         for held in left:
             if held.deadline <= now:
                 self._on_settled(held)  # lapsed: whoever has it now finds every ledger saying done
-        await self._bury([held for held in gone if held.only is None])
+        from_lanes = [held.tracked_as for held in gone if held.only is None]
+        if from_lanes:
+            await self._engines.bury(from_lanes)
         return len(gone) == len(taken)
 
-    async def _delete(self, batch: Sequence[Held]) -> list[Held]:
+    async def _delete(self, call: Sequence[Held]) -> list[Held]:
         try:
-            failures = await self._queue.delete([held.lease for held in batch])
+            failures = await self._queue.delete([held.lease for held in call])
         except UnavailableError:
             return []
-        gone = [held for position, held in enumerate(batch) if position not in failures]
+        gone = [held for position, held in enumerate(call) if position not in failures]
         for held in gone:
             telemetry.supervisor_settled.inc()
             telemetry.supervisor_events_settled.inc(held.header.event_count)
             self._on_settled(held)
         return gone
-
-    async def _bury(self, gone: Sequence[Held]) -> None:
-        if gone:
-            try:
-                await self._tracker.bury([held.key for held in gone])
-            except UnavailableError:
-                return  # no tombstone: a late duplicate asks the ledgers
 
 
 async def delete_copied(queue: Queue, lease: Lease) -> None:
