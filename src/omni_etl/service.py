@@ -10,14 +10,22 @@ from omni_etl.errors import LeaseLapsedError
 
 
 class Deadline:
-    """Until when an effect may begin. A service calls `check` directly before each effect."""
+    """Until when an effect may begin. A service calls `check` directly before each effect.
+
+    Made when the work arrives: the wall's deadline is fixed here, because a machine that sleeps later may wake with a
+    monotonic clock that stood still.
+    """
 
     def __init__(self, clock: Clock, at_monotonic: float) -> None:
         self._clock = clock
         self._at = at_monotonic
+        now = clock.now()  # before the other clock: paused between the two, the deadline is early and never late
+        self._at_wall = now + (at_monotonic - clock.monotonic())
 
-    def check(self) -> None:
-        """Go on only while the lease is ours.
+    def check(self) -> float:
+        """Go on only while the lease is ours; answers the wall's deadline (seconds since the epoch).
+
+        A process may be paused after this, so an engine that can refuse what comes later is told that time.
 
         Raises:
             LeaseLapsedError: the deadline has passed.
@@ -25,6 +33,7 @@ class Deadline:
         """
         if self._clock.monotonic() >= self._at:
             raise LeaseLapsedError("the lease lapsed before the effect began")
+        return self._at_wall
 
 
 class Service(Protocol):

@@ -4,6 +4,9 @@
 block carries the envelope's key, checksum and row count where the primary key finds it. Only a key that was *found*
 means done: the engine may answer OK without having written (a ghost: it logs the deduplication token before it renames
 the part, and dies in between; the redo is then taken for a repetition).
+
+The token closes the race of two parents at one moment; an insert that comes later, from a process that was paused
+between its question and its insert, is refused by the engine itself, by its own clock (`until`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,14 @@ from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, PoisonError
 
 GHOSTS_MAX: Final = 5  # more than one was never seen; five say that something else is wrong
+
+CLOCK_SKEW_SECONDS_MAX: Final = 10
+"""How far the clocks of our machines and of the engine's may be apart; `open` refuses more.
+
+Each insert is allowed this long after its lease, so that an engine whose clock is ahead refuses no insert in time. It may
+so come up to twice this late (where the engine's clock is behind), which is the time that the token has to cover: far
+less than the thousands of inserts that the engine remembers.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,8 @@ class Store(Protocol):
         """Connect and apply the schema.
 
         Raises:
-            SettingsError: rejected credentials, or a schema newer than this program.
+            SettingsError: rejected credentials, or a schema that is not this program's.
+            UnavailableError: also where the engine's clock and ours are further apart than `CLOCK_SKEW_SECONDS_MAX`.
 
         """
         ...
@@ -46,8 +58,13 @@ class Store(Protocol):
         """The marker row of this envelope in `table`, or None. Reads what is committed, in milliseconds."""
         ...
 
-    async def insert(self, table: str, columns: Any, *, token: str) -> None:
-        """Insert a `pyarrow.Table` as one block; `token` is the engine's deduplication token."""
+    async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
+        """Insert a `pyarrow.Table` as one block; `token` is the engine's deduplication token.
+
+        Raises:
+            LeaseLapsedError: by the engine's clock it is `until` (seconds since the epoch) or later; nothing was written.
+
+        """
         ...
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
@@ -56,15 +73,16 @@ class Store(Protocol):
 
 
 async def insert_once(
-    store: Store, table: str, envelope: Envelope, *, columns: Callable[[], Any], check_deadline: Callable[[], None]
+    store: Store, table: str, envelope: Envelope, *, columns: Callable[[], Any], check_deadline: Callable[[], float]
 ) -> bool:
     """Put one envelope into one table exactly once; True where this call wrote it, False where it stood there already.
 
     `columns` makes the rows *with* their marker row, and is only called when they are needed. On return the marker was
     read back. An error or time-out ends the try; a redo starts again from the ledger and from token number 0.
+    `check_deadline` answers the wall's time of the deadline (`Deadline.check`).
 
     Raises:
-        LeaseLapsedError: by `check_deadline`, directly before an insert.
+        LeaseLapsedError: by `check_deadline`, directly before an insert, or by the engine where the insert came late.
         IdConflictError: the ledger holds this key with another checksum.
         UnavailableError: the engine is away; nothing is known.
 
@@ -73,8 +91,8 @@ async def insert_once(
         return False
     rows = columns()
     for number in range(GHOSTS_MAX):
-        check_deadline()
-        await store.insert(table, rows, token=f"{envelope.key}-{table}-{number}")
+        until = check_deadline() + CLOCK_SKEW_SECONDS_MAX
+        await store.insert(table, rows, token=f"{envelope.key}-{table}-{number}", until=until)
         if await _stands(store, table, envelope):
             return True
     raise PoisonError(f"{table}: {GHOSTS_MAX} inserts of {envelope.key} answered OK and wrote nothing")

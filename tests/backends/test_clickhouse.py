@@ -12,13 +12,14 @@ from tests.store_process import StoreProcess
 from omni_etl import sql
 from omni_etl.backends import clickhouse as backend
 from omni_etl.backends.clickhouse import ClickHouseStore
-from omni_etl.clock import ManualClock
+from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.envelope import Envelope
-from omni_etl.errors import OmniError, PoisonError, SettingsError, UnavailableError
+from omni_etl.errors import LeaseLapsedError, OmniError, PoisonError, SettingsError, UnavailableError
 from omni_etl.services import message_events
 from omni_etl.services.metrics import families
 
 TABLE = "message_events"
+LATER = 4e9
 PARTS_WITH_A_ROW_GROUP_MAX = 8192  # rows of one granule, of which a look-up reads at most one a part
 
 
@@ -40,8 +41,8 @@ async def parts(store: ClickHouseStore, table: str) -> list[int]:
 async def test_one_insert_is_one_part(clickhouse: ClickHouseStore, events: int, filling: str) -> None:
     """However many rows: two parts could be torn apart by a kill."""
     found = envelope(events=events, filling=filling)
-    await clickhouse.insert(TABLE, message_events.columns(found), token="t")
-    await clickhouse.insert("metrics", families.columns(found), token="t")
+    await clickhouse.insert(TABLE, message_events.columns(found), token="t", until=LATER)
+    await clickhouse.insert("metrics", families.columns(found), token="t", until=LATER)
     assert await parts(clickhouse, TABLE) == [events + 1]
     assert len(await parts(clickhouse, "metrics")) == 1
 
@@ -50,11 +51,11 @@ async def test_a_marker_is_found_by_the_primary_key(clickhouse: ClickHouseStore)
     """A look-up reads one granule of few parts, however much is stored."""
     await clickhouse.query("SELECT 1")
     big = envelope(0, events=50_000)
-    await clickhouse.insert(TABLE, message_events.columns(big), token="big")
+    await clickhouse.insert(TABLE, message_events.columns(big), token="big", until=LATER)
     for seq in range(1, 30):
         found = envelope(seq)
-        await clickhouse.insert(TABLE, message_events.columns(found), token=found.key)
-        await clickhouse.insert("metrics", families.columns(found), token=found.key)
+        await clickhouse.insert(TABLE, message_events.columns(found), token=found.key, until=LATER)
+        await clickhouse.insert("metrics", families.columns(found), token=found.key, until=LATER)
     for table in (TABLE, "metrics"):
         key = envelope(17).key
         explained = await clickhouse.query(
@@ -72,7 +73,7 @@ async def test_a_marker_survives_every_merge(clickhouse: ClickHouseStore) -> Non
     """Roll-ups are added up, markers stay: they are rows with keys of their own."""
     for seq in range(5):
         found = envelope(seq, events=3)
-        await clickhouse.insert("metrics", families.columns(found), token=found.key)
+        await clickhouse.insert("metrics", families.columns(found), token=found.key, until=LATER)
     await clickhouse._client.command("OPTIMIZE TABLE metrics FINAL")
     assert len(await parts(clickhouse, "metrics")) == 1
     for seq in range(5):
@@ -110,6 +111,30 @@ async def test_a_newer_schema_is_refused(clickhouse: ClickHouseStore, store_url:
         await ClickHouseStore(store_url, timeout_seconds=30).open()
 
 
+async def test_a_schema_from_before_is_refused(clickhouse: ClickHouseStore, store_url: str) -> None:
+    """Its tables take no `insert_until`, and would take an insert that comes late."""
+    await clickhouse._client.command("TRUNCATE TABLE schema_versions")
+    await clickhouse._client.command("INSERT INTO schema_versions SELECT 3, 'tracker_epochs'")
+    with pytest.raises(SettingsError, match=r"found a store with schema 3, from before 1.0"):
+        await ClickHouseStore(store_url, timeout_seconds=30).open()
+
+
+@pytest.mark.parametrize("skew_seconds", [-60, 60])
+async def test_clocks_that_are_apart_are_waited_for(store_url: str, skew_seconds: float) -> None:
+    """The engine judges by its clock whether an insert is in time, so both must mean the same time."""
+    store = ClickHouseStore(store_url, timeout_seconds=30, clock=ManualClock(SystemClock().now() + skew_seconds))
+    with pytest.raises(UnavailableError, match=rf"\{-skew_seconds:+.0f} s from ours"):
+        await store.open()
+
+
+async def test_an_insert_is_judged_when_its_rows_are_there(clickhouse: ClickHouseStore) -> None:
+    """The time at which the statement began would let a body through that was slow to come."""
+    with pytest.raises(DatabaseError, match="in_time"):
+        await clickhouse._client.command(
+            "INSERT INTO message_events (insert_until) SELECT now() + 1 FROM numbers(1) WHERE sleep(1.5) = 0"
+        )
+
+
 async def test_rejected_credentials_are_refused(store_host: StoreProcess) -> None:
     """Waiting would not heal a wrong password."""
     store = ClickHouseStore(f"http://default:wrong@{store_host.address}/omni", timeout_seconds=30)
@@ -145,7 +170,7 @@ async def test_what_the_rows_cause_is_poison(clickhouse: ClickHouseStore) -> Non
     rows = message_events.columns(envelope())
     wrong = rows.set_column(rows.column_names.index("timestamp"), "timestamp", pa.array(["soon"] * 3))
     with pytest.raises(PoisonError):
-        await clickhouse.insert(TABLE, wrong, token="t")
+        await clickhouse.insert(TABLE, wrong, token="t", until=LATER)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +181,7 @@ async def test_what_the_rows_cause_is_poison(clickhouse: ClickHouseStore) -> Non
         (DatabaseError("HTTP driver received HTTP status 502"), UnavailableError),
         (DatabaseError("x", code=516), UnavailableError),  # a password that was changed while we ran
         *((DatabaseError("x", code=code), PoisonError) for code in (27, 53, 117)),
+        (DatabaseError("x", code=469), LeaseLapsedError),
     ],
 )
 def test_a_failure_says_what_becomes_of_the_lease(error: DatabaseError, kind: type[OmniError]) -> None:
@@ -165,7 +191,7 @@ def test_a_failure_says_what_becomes_of_the_lease(error: DatabaseError, kind: ty
 
 async def test_the_epoch_is_the_one_set_last(store_url: str) -> None:
     """A start finds what an earlier one wrote."""
-    clock = ManualClock()
+    clock = ManualClock(SystemClock().now())
     store = ClickHouseStore(store_url, timeout_seconds=30, clock=clock)
     await store.open()
     assert await store.epoch() is None
@@ -215,10 +241,10 @@ async def test_a_broken_insert_is_not_repeated_behind_our_back(store_url: str) -
     store = ClickHouseStore(store_url.replace(f":{parts_of_url.port}/", f":{port}/"), timeout_seconds=10)
     await store.open()
     rows = message_events.columns(envelope())
-    await store.insert(TABLE, rows, token="a")
+    await store.insert(TABLE, rows, token="a", until=LATER)
     cutter.armed = True
     with pytest.raises(UnavailableError):
-        await store.insert(TABLE, rows, token="b")
+        await store.insert(TABLE, rows, token="b", until=LATER)
     assert cutter.inserts == 2
     await store.close()
     server.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -11,12 +11,16 @@ from tests import builders
 from omni_etl import sql
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.backends.memory_store import MemoryStore
+from omni_etl.clock import SystemClock
 from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, LeaseLapsedError, PoisonError
 from omni_etl.services.message_events import columns
-from omni_etl.store import GHOSTS_MAX, Marker, Store, insert_once
+from omni_etl.services.metrics import families
+from omni_etl.store import CLOCK_SKEW_SECONDS_MAX, GHOSTS_MAX, Marker, Store, insert_once
 
 TABLE = "message_events"
+LATER = 4e9
+NOW = SystemClock().now()
 
 
 @pytest.fixture(params=["memory", "clickhouse"])
@@ -39,13 +43,13 @@ class GhostlyStore:
         self.marker = store.marker
         self.tokens: list[str] = []
 
-    async def insert(self, table: str, columns: Any, *, token: str) -> None:
+    async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """As the engine's, but for the ghosts."""
         self.tokens.append(token)
         if self.ghosts:
             self.ghosts -= 1
             return
-        await self._store.insert(table, columns, token=token)
+        await self._store.insert(table, columns, token=token, until=until)
 
 
 def envelope(seq: int = 1, *, events: int = 3) -> Envelope:
@@ -55,7 +59,7 @@ def envelope(seq: int = 1, *, events: int = 3) -> Envelope:
 
 async def put(store: Any, found: Envelope) -> bool:
     """Insert once, with a lease that never lapses."""
-    return await insert_once(store, TABLE, found, columns=lambda: columns(found), check_deadline=lambda: None)
+    return await insert_once(store, TABLE, found, columns=lambda: columns(found), check_deadline=lambda: LATER)
 
 
 async def count(store: Store) -> int:
@@ -68,7 +72,7 @@ async def test_a_marker_is_found_with_its_block(store: Store) -> None:
     """The ledger's word stands where the rows do, and for nothing else."""
     found = envelope()
     assert await store.marker(TABLE, found.key) is None
-    await store.insert(TABLE, columns(found), token="t")
+    await store.insert(TABLE, columns(found), token="t", until=LATER)
     assert await store.marker(TABLE, found.key) == Marker(found.header.checksum, 3)
     assert await store.marker(TABLE, found.key + "0") is None
     assert await store.marker("metrics", found.key) is None
@@ -78,18 +82,18 @@ async def test_a_marker_is_found_with_its_block(store: Store) -> None:
 async def test_a_repeated_token_writes_nothing(store: Store) -> None:
     """Two parents with one envelope race to one block."""
     found = envelope()
-    await store.insert(TABLE, columns(found), token="t")
-    await store.insert(TABLE, columns(found), token="t")
+    await store.insert(TABLE, columns(found), token="t", until=LATER)
+    await store.insert(TABLE, columns(found), token="t", until=LATER)
     assert await count(store) == 3
 
 
 async def test_the_token_decides_and_not_the_rows(store: Store) -> None:
     """A spent token writes nothing whatever its rows are; the same rows under the next number are written."""
     first, second = envelope(1), envelope(2)
-    await store.insert(TABLE, columns(first), token="t")
-    await store.insert(TABLE, columns(second), token="t")
+    await store.insert(TABLE, columns(first), token="t", until=LATER)
+    await store.insert(TABLE, columns(second), token="t", until=LATER)
     assert await store.marker(TABLE, second.key) is None
-    await store.insert(TABLE, columns(first), token="u")
+    await store.insert(TABLE, columns(first), token="u", until=LATER)
     assert await count(store) == 6
 
 
@@ -109,7 +113,7 @@ async def test_an_envelope_is_inserted_once(store: Store) -> None:
     def no_rows() -> Any:
         raise AssertionError("rows were made for an envelope that stands")
 
-    assert not await insert_once(store, TABLE, found, columns=no_rows, check_deadline=lambda: None)
+    assert not await insert_once(store, TABLE, found, columns=no_rows, check_deadline=lambda: LATER)
     assert await count(store) == 3
 
 
@@ -146,13 +150,47 @@ async def test_one_key_with_two_checksums_is_a_conflict(store: Store) -> None:
 async def test_a_lapsed_lease_writes_nothing(store: Store) -> None:
     """The deadline is checked directly before the insert."""
 
-    def lapsed() -> None:
+    def lapsed() -> float:
         raise LeaseLapsedError("too late")
 
     found = envelope()
     with pytest.raises(LeaseLapsedError):
         await insert_once(store, TABLE, found, columns=lambda: columns(found), check_deadline=lapsed)
     assert await count(store) == 0
+
+
+async def test_a_late_insert_is_refused_by_the_engine(store: Store) -> None:
+    """By its own clock and in every table, whatever the token; before that time the same insert is written."""
+    found = envelope()
+    for table, rows in ((TABLE, columns(found)), ("metrics", families.columns(found))):
+        with pytest.raises(LeaseLapsedError):
+            await store.insert(table, rows, token="t", until=NOW - 1)
+        assert await store.marker(table, found.key) is None
+        await store.insert(table, rows, token="t", until=NOW + 86_400)
+        assert await store.marker(table, found.key) == Marker(found.header.checksum, 3)
+    assert await count(store) == 3
+
+
+async def test_a_parent_that_wakes_late_writes_nothing(store: Store) -> None:
+    """Paused between its question and its insert, beyond its lease and the window of tokens, while another did the work."""
+    found = envelope()
+
+    class Paused:
+        marker = store.marker
+
+        async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
+            await put(store, found)
+            await store.insert(table, columns, token=f"{token}, forgotten by now", until=until)
+
+    with pytest.raises(LeaseLapsedError):
+        await insert_once(
+            cast("Store", Paused()),
+            TABLE,
+            found,
+            columns=lambda: columns(found),
+            check_deadline=lambda: NOW - CLOCK_SKEW_SECONDS_MAX,
+        )
+    assert await count(store) == 3
 
 
 async def test_keys_that_resemble_each_other_are_apart(store: Store) -> None:

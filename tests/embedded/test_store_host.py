@@ -17,6 +17,7 @@ from omni_etl import sql
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.clock import SystemClock
 from omni_etl.embedded.store_host import StoreHost
+from omni_etl.embedded.store_sync import EXIT_CODE_NOT_SYNCED
 from omni_etl.envelope import Envelope
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.service import Deadline, Service
@@ -37,7 +38,7 @@ class Faults:
     log: Path
 
     def arm(self, mode: str) -> None:
-        """`kill` or `enospc`, once."""
+        """`kill`, `enospc` or `eio`, once."""
         self.file.write_text(mode)
 
     def noted(self) -> list[tuple[str, Path]]:
@@ -118,7 +119,7 @@ async def test_a_ghost_token_loses_nothing(
             assert faults.host.wait() == -9
             faults.host.start()
     async with opened(faults.host) as store:
-        await store.insert(table, columns(lost), token=f"{lost.key}-{table}-0")
+        await store.insert(table, columns(lost), token=f"{lost.key}-{table}-0", until=4e9)
         assert await store.marker(table, lost.key) is None, "no ghost: the naive redo wrote the rows"
         assert (await counts(store))[table] == EVENTS
 
@@ -145,6 +146,25 @@ async def test_an_acknowledged_insert_survives_a_power_loss(
     after = synced[len(before) :]
     assert {unnamed / each.name for each in part.iterdir()} <= set(before)
     assert {part, part.parent} <= set(after)
+
+
+async def test_a_directory_that_cannot_be_synced_ends_the_host(faults: Faults) -> None:
+    """Nobody may read what a power loss could take; the next process syncs it before it answers, and the redo finds it."""
+    async with opened(faults.host) as store:
+        faults.arm("eio")
+        with pytest.raises(UnavailableError):
+            await MessageEvents(store).apply(envelope(1), deadline())
+        assert await asyncio.to_thread(faults.host.wait) == EXIT_CODE_NOT_SYNCED
+    renamed = {path.parent for what, path in faults.noted() if what == "rename"}
+    faults.log.unlink()
+    faults.host.start()
+    synced = {path for what, path in faults.noted() if what == "fsync"}
+    tables = set((faults.host.directory / "store").glob("*/*"))
+    assert len(tables) == len(sql.schema()) + 1  # and the database's own
+    assert renamed <= tables <= synced
+    async with opened(faults.host) as store:
+        await MessageEvents(store).apply(envelope(1), deadline())
+        assert (await counts(store))["message_events"] == EVENTS
 
 
 async def apply_until_killed(

@@ -14,15 +14,15 @@ from tests.store_process import StoreProcess
 from omni_etl import event, sql
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.backends.memory_store import MemoryStore
-from omni_etl.clock import ManualClock
+from omni_etl.clock import SystemClock
 from omni_etl.errors import LeaseLapsedError
 from omni_etl.event import GROUP_OF, TYPES
 from omni_etl.service import Deadline
 from omni_etl.services.message_events import MessageEvents, SearchedFields, columns
 from omni_etl.services.metrics import Metrics
 
-CLOCK = ManualClock()
-OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 60)
+CLOCK = SystemClock()
+OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 86_400)
 
 
 async def test_every_type_is_stored_once() -> None:

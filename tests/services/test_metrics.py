@@ -13,13 +13,13 @@ from omni_etl import sql
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.backends.memory_store import MemoryStore
 from omni_etl.bounce import CATEGORIES, CLASSES, category
-from omni_etl.clock import ManualClock
+from omni_etl.clock import SystemClock
 from omni_etl.event import TYPES
 from omni_etl.service import Deadline
 from omni_etl.services.metrics import Metrics
 
-CLOCK = ManualClock()
-OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 600)
+CLOCK = SystemClock()
+OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 86_400)
 Event = dict[str, Any]
 Counts = dict[str, int]
 

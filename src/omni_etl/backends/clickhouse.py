@@ -22,8 +22,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from omni_etl import sql
 from omni_etl.clock import Clock, SystemClock
-from omni_etl.errors import OmniError, PoisonError, SettingsError, UnavailableError
-from omni_etl.store import Marker
+from omni_etl.errors import LeaseLapsedError, OmniError, PoisonError, SettingsError, UnavailableError
+from omni_etl.store import CLOCK_SKEW_SECONDS_MAX, Marker
 
 SETTING: Final = "OMNI_STORE_URL"
 DEFAULT_PORTS: Final = {"http": 8123, "https": 8443}
@@ -31,6 +31,7 @@ CONNECT_SECONDS_MAX: Final = 5
 IDLE_SECONDS_MAX: Final = 2.5  # an older server closes idle connections after 3
 MICROSECONDS: Final = 1_000_000
 REASON_CHARACTERS_MAX: Final = 500
+DATETIME_SECONDS_MAX: Final = 2**32 - 1  # in 2106
 
 # One insert is one block and one part. async_insert is 1 by default and would join inserts of several envelopes;
 # wait_end_of_query keeps an error from coming after a 200; the sizes are for users whose profile would split a block.
@@ -46,6 +47,7 @@ INSERT_SETTINGS: Final = {
 
 # ClickHouse/src/Common/ErrorCodes.cpp. What stands in neither set may heal by itself or by someone's hand: we wait.
 REJECTED_CODES: Final = frozenset({192, 193, 194, 497, 516})  # no such user, wrong password, no right to do it
+VIOLATED_CONSTRAINT: Final = 469  # `in_time`, the only one that our tables have
 DATA_CODES: Final = frozenset(
     {6, 26, 27, 33, 38, 41, 43, 53, 69, 70, 72, 117, 128, 130, 131, 321, 349, 407, 467}
 )  # cannot parse, convert or hold these rows; the same rows fail for ever
@@ -64,8 +66,8 @@ class ClickHouseStore:
         """Connect and apply the schema.
 
         Raises:
-            SettingsError: rejected credentials, or a schema newer than this program.
-            UnavailableError: no answer, or no healthy one.
+            SettingsError: rejected credentials, or a schema that is not this program's.
+            UnavailableError: no answer, no healthy one, or a clock too far from ours.
 
         """
         await self.close()
@@ -89,14 +91,17 @@ class ClickHouseStore:
             )
         return Marker(*orjson.loads(found)) if found else None
 
-    async def insert(self, table: str, columns: Any, *, token: str) -> None:
+    async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """Insert a `pyarrow.Table` as one block.
 
         Raises:
+            LeaseLapsedError: by the engine's clock it is `until` or later; nothing was written.
             UnavailableError: nothing is known; the rows may stand.
             PoisonError: the engine refuses these rows, and always will.
 
         """
+        second = pa.scalar(min(int(until), DATETIME_SECONDS_MAX), pa.uint32())
+        columns = columns.append_column("insert_until", pa.repeat(second, columns.num_rows))
         block = _block(columns)
         async with _judged(self._timeout_seconds, inserting=True):
             await self._client.raw_insert(
@@ -141,8 +146,20 @@ class ClickHouseStore:
                 send_receive_timeout=self._timeout_seconds,
                 keepalive_timeout=IDLE_SECONDS_MAX,
             )
+            await self._check_clock()
             await self._enter_database(self._address.database)
             await self._apply_schema()
+
+    async def _check_clock(self) -> None:
+        """The engine judges by its clock whether an insert is in time."""
+        earliest = self._clock.now()
+        found = await self._client.query(sql.query("clock"))
+        latest, its = self._clock.now(), float(found.result_rows[0][0])
+        ahead_seconds = its - min(max(its, earliest), latest)
+        if abs(ahead_seconds) > CLOCK_SKEW_SECONDS_MAX:
+            raise UnavailableError(
+                f"the store's clock is {ahead_seconds:+.0f} s from ours; up to {CLOCK_SKEW_SECONDS_MAX} s are allowed"
+            )
 
     async def _enter_database(self, name: str) -> None:
         """A user may lack the right to create what exists already, so it is asked for first."""
@@ -162,6 +179,12 @@ class ClickHouseStore:
                 SETTING,
                 f"a store with schema {standing}; this program knows {known}",
                 "Run the newer program, or another store.",
+            )
+        if standing not in {step.version for step in sql.schema()}:
+            raise SettingsError(
+                SETTING,
+                f"a store with schema {standing}, from before 1.0; this program begins at {later[0].version}",
+                "Use another database or data directory; nothing is carried over.",
             )
         for step in later:
             if step.version > standing:
@@ -228,6 +251,8 @@ def _verdict(error: ClickHouseError, *, opening: bool, inserting: bool) -> OmniE
     reason = str(error)[:REASON_CHARACTERS_MAX]
     if code in REJECTED_CODES and opening:
         return SettingsError(SETTING, f"a store that rejects us ({reason})", "Correct user, password and rights.")
+    if code == VIOLATED_CONSTRAINT and inserting:
+        return LeaseLapsedError(f"the store refuses an insert after its lease: {reason}")
     if code in DATA_CODES and inserting:
         return PoisonError(f"the store refuses these rows: {reason}")
     return UnavailableError(f"the store is away: {reason}" if code is None else f"the store failed: {reason}")

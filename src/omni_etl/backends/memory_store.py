@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from omni_etl import sql
+from omni_etl.clock import Clock, SystemClock
+from omni_etl.errors import LeaseLapsedError
 from omni_etl.store import Marker
 
 Rows = list[dict[str, Any]]
@@ -15,7 +17,8 @@ Rows = list[dict[str, Any]]
 class MemoryStore:
     """Keeps the rows of every block. Several services may share one, as they share an engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._rows: dict[str, Rows] = defaultdict(list)
         self._markers: dict[tuple[str, str], Marker] = {}
         self._tokens: set[tuple[str, str]] = set()
@@ -30,9 +33,11 @@ class MemoryStore:
         """The marker row of this envelope in `table`, or None."""
         return self._markers.get((table, key))
 
-    async def insert(self, table: str, columns: Any, *, token: str) -> None:
+    async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """Insert a `pyarrow.Table` as one block; a token that was used answers OK and writes nothing."""
         assert len(columns.combine_chunks().to_batches()) == 1, "one insert is one block"
+        if self._clock.now() >= until:
+            raise LeaseLapsedError("the insert came after its lease")
         if (table, token) in self._tokens:
             return
         self._tokens.add((table, token))

@@ -1,9 +1,7 @@
 """The engine inside the store host: chDB on one data directory, a connection per worker thread.
 
 Settings are made for a statement with SET and taken back after it; a connection on which that fails is replaced, so no
-statement meets what another one set. After an insert the table's directory is fsynced: ClickHouse fsyncs the part
-before and after it renames it, but never the directory that holds the new name, so without this an acknowledged part
-may be a nameless one after a power loss.
+statement meets what another one set. Nothing is answered before it is durable (`store_sync`).
 """
 
 from __future__ import annotations
@@ -12,8 +10,9 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ from typing import Any, Final
 import chdb
 
 from omni_etl.embedded.store_statement import INSERT, READING, Statement
+from omni_etl.embedded.store_sync import DirectorySync
 from omni_etl.errors import SettingsError
 
 LOCK_NAME: Final = "omni-store.lock"
@@ -62,6 +62,7 @@ class Engine:
     threads: int
     pool: ThreadPoolExecutor = field(init=False)
     _lock: int = field(init=False, default=-1)
+    _sync: DirectorySync = field(init=False)
     _sessions: list[_Session] = field(init=False, default_factory=list)
     _local: threading.local = field(init=False, default_factory=threading.local)
     _table_paths: dict[tuple[str, str], list[str]] = field(init=False, default_factory=dict)
@@ -86,6 +87,8 @@ class Engine:
             ) from None
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="store")
         self.pool.submit(self._session).result()
+        self._sync = DirectorySync(self.directory)
+        self._sync.sync_all()  # an earlier process may have died before it synced what can be read now
 
     def close(self) -> None:
         """Finish what runs, then close the engine and let the directory go."""
@@ -96,24 +99,36 @@ class Engine:
         os.close(self._lock)
 
     def run(self, statement: Statement) -> Result:
-        """Run one statement; an insert is durable on return.
+        """Run one statement; what it wrote and what it read is durable on return.
 
         Raises:
             StatementError: as the engine says it.
 
         """
         session = self._session()
-        try:
-            self._prepare(session, statement)
-            result = _query(session, statement.sql, statement.format, statement.parameters)
-        finally:
-            self._take_back(session, statement.settings)
-        if inserted := INSERT.match(statement.sql):
-            database = inserted["database"] or session.database
-            self._sync_table(session, database.strip('`"'), inserted["table"].strip('`"'))
-        elif not READING.match(statement.sql):
-            self._table_paths.clear()  # a table may have been made anew
-        return result
+        with self._durable(session, statement):
+            try:
+                self._prepare(session, statement)
+                return _query(session, statement.sql, statement.format, statement.parameters)
+            finally:
+                self._take_back(session, statement.settings)
+
+    @contextmanager
+    def _durable(self, session: _Session, statement: Statement) -> Iterator[None]:
+        if READING.match(statement.sql):
+            yield
+            self._sync.sync_what_inserts_left()
+        elif inserted := INSERT.match(statement.sql):
+            database = inserted["database"] or statement.database
+            paths = self._paths(session, database.strip('`"'), inserted["table"].strip('`"'))
+            with self._sync.inserting(paths):
+                yield
+        else:
+            try:
+                yield
+            finally:
+                self._table_paths.clear()  # a table may have been made anew
+                self._sync.sync_all()
 
     def _session(self) -> _Session:
         session: _Session | None = getattr(self._local, "session", None)
@@ -142,9 +157,9 @@ class Engine:
             session.connection.close()
             del self._local.session
 
-    def _sync_table(self, session: _Session, database: str, table: str) -> None:
-        paths = self._table_paths.get((database, table))
-        if paths is None:
+    def _paths(self, session: _Session, database: str, table: str) -> list[str]:
+        paths = self._table_paths.get((database, table), [])
+        if not paths:
             found = _query(
                 session,
                 "SELECT arrayJoin(data_paths) FROM system.tables WHERE database = {database:String} AND name = {table:String}",
@@ -152,12 +167,7 @@ class Engine:
                 {"database": database, "table": table},
             )
             paths = self._table_paths[database, table] = found.body.decode().splitlines()
-        for path in paths:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        return paths
 
 
 def quoted(name: str) -> str:

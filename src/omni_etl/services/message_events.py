@@ -13,13 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omni_etl.envelope import Envelope
-from omni_etl.event import TYPES
-from omni_etl.service import Deadline
 from omni_etl.services.domains import domain_or_of
 from omni_etl.services.marker_row import marker_columns
-from omni_etl.store import Store, insert_once
+from omni_etl.services.store_service import StoreService
+from omni_etl.store import Store
 
-TABLE: Final = "message_events"
 MILLISECONDS: Final = 1000
 
 
@@ -51,31 +49,11 @@ class SearchedFields(msgspec.Struct, gc=False):
 _fields: Final = msgspec.json.Decoder(SearchedFields)
 
 
-class MessageEvents:
+class MessageEvents(StoreService):
     """One row per event, and one that marks the envelope."""
 
-    name: Final = "message_events"
-    types: Final = TYPES
-
     def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def open(self) -> None:
-        """Reach the store and its tables."""
-        await self._store.open()
-
-    async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Store every event of the envelope, once."""
-        await insert_once(
-            self._store, TABLE, envelope, columns=lambda: columns(envelope), check_deadline=deadline.check
-        )
-
-    async def run(self) -> None:
-        """Nothing of its own."""
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._store.close()
+        super().__init__("message_events", store, columns)
 
 
 def columns(envelope: Envelope) -> Any:

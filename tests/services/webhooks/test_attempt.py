@@ -45,7 +45,7 @@ async def claimed(outbox: StumblingOutbox) -> DueBatch:
 
 async def test_a_delivered_batch_leaves(attempts: Attempts, outbox: StumblingOutbox, customer: CustomerPoster) -> None:
     """To the target of its cut, with SparkPost's headers; then only the counters know it."""
-    await attempts.make(await claimed(outbox), until=math.inf)
+    await attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf)
     [post] = customer.posts
     assert (post.target, post.body) == (BATCH.target, BATCH.body)
     assert post.headers == {
@@ -58,6 +58,17 @@ async def test_a_delivered_batch_leaves(attempts: Attempts, outbox: StumblingOut
     assert (counts.waiting_batches, counts.delivered_batches, counts.delivered_events) == (0, 1, 7)
 
 
+async def test_what_waited_too_long_for_the_database_is_not_sent(
+    attempts: Attempts, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
+) -> None:
+    """The claim may end before the customer answers, and someone else may have delivered it: it is left to lapse."""
+    due = await claimed(outbox)
+    await attempts.make(due, begin_by=clock.monotonic(), until=clock.monotonic() + 10)
+    assert customer.posts == []
+    clock.advance(31)
+    assert len(await outbox.claim(count_max=10, claim_seconds=30)) == 1
+
+
 async def test_a_failed_batch_comes_again_until_it_is_given_up(
     attempts: Attempts, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
 ) -> None:
@@ -66,7 +77,7 @@ async def test_a_failed_batch_comes_again_until_it_is_given_up(
     began = clock.now()
     for _ in range(ATTEMPTS_MAX):
         due = await claimed(outbox)
-        await attempts.make(due, until=math.inf)
+        await attempts.make(due, begin_by=math.inf, until=math.inf)
         wait = retry_wait_seconds(due.attempts + 1, None, random.Random(0))
         clock.advance(10.0 + (wait or 0) * 1.2)
     assert len(customer.posts) == ATTEMPTS_MAX == 12
@@ -117,7 +128,7 @@ async def test_the_secret_is_read_at_the_attempt(
         else:
             await webhooks.put(Webhook("w", "w", HOOK.target, TYPES, auth_header=secret))
         clock.advance(100)
-        await attempts.make(await claimed(outbox), until=math.inf)
+        await attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf)
     assert [post.headers.get("Authorization") for post in customer.posts] == ["Basic old", "Basic new", None]
     assert {post.target for post in customer.posts} == {BATCH.target}
     assert (await outbox.counts()).delivered_batches == 1
@@ -132,7 +143,7 @@ async def test_a_paused_webhooks_batch_is_not_tried(
 ) -> None:
     """Paused between claim and attempt: nothing is sent, no attempt is counted, and it waits."""
     await webhooks.put(Webhook("w", "w", HOOK.target, TYPES, active=False))
-    await attempts.make(await claimed(outbox), until=math.inf)
+    await attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf)
     assert customer.posts == []
     clock.advance(31)
     assert (await claimed(outbox)).attempts == 0
@@ -145,7 +156,7 @@ async def test_an_outbox_that_stumbles_is_told_again(
     """The customer has it: the outbox hears so again and again, whether the first word got through or not."""
     outbox.verdict_failures, outbox.loses_answers = 3, loses_answers
     due = await claimed(outbox)
-    making = asyncio.ensure_future(attempts.make(due, until=clock.monotonic() + 30))
+    making = asyncio.ensure_future(attempts.make(due, begin_by=math.inf, until=clock.monotonic() + 30))
     await let_pass(clock, making)
     assert (len(customer.posts), outbox.verdicts) == (1, 4)
     assert (await outbox.counts()).delivered_batches == 1
@@ -156,11 +167,13 @@ async def test_an_outbox_that_stays_away_gets_the_batch_back(
 ) -> None:
     """Beyond its claim nobody insists: the batch goes out again, with the same id and bytes, for we cannot know."""
     outbox.verdict_failures = 10_000
-    making = asyncio.ensure_future(attempts.make(await claimed(outbox), until=clock.monotonic() + 30))
+    making = asyncio.ensure_future(
+        attempts.make(await claimed(outbox), begin_by=math.inf, until=clock.monotonic() + 30)
+    )
     await let_pass(clock, making)
     outbox.verdict_failures = 0
     clock.advance(30)
-    await attempts.make(await claimed(outbox), until=math.inf)
+    await attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf)
     assert customer.posts[0] == customer.posts[1]
     assert (await outbox.counts()).delivered_batches == 1
 

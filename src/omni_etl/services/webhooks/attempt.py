@@ -45,8 +45,11 @@ class Attempts:
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
         self._log = telemetry.get_logger(service="webhooks")
 
-    async def make(self, due: DueBatch, *, until: float) -> None:
-        """Send the batch once and record the answer; `until` is the monotonic time at which the claim ends.
+    async def make(self, due: DueBatch, *, begin_by: float, until: float) -> None:
+        """Send the batch once and record the answer, as long as the claim, which ends at `until`, leaves time for both.
+
+        `begin_by` is the last monotonic time at which to begin: what waited longer for the database is left to lapse,
+        because someone else may have delivered it by the time the customer answers.
 
         A deleted webhook's batch goes out without its secret; one paused since the claim is left to lapse, untried.
 
@@ -56,6 +59,8 @@ class Attempts:
         """
         webhook = await self._subscriptions.find(due.batch.webhook_id)
         if webhook is not None and not webhook.active:
+            return
+        if self._clock.monotonic() >= begin_by:
             return
         answer = await self._poster.post(due.batch.target, due.batch.body, headers_of(due.batch, webhook))
         await self._record(due, answer, until)

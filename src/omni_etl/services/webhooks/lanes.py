@@ -50,6 +50,7 @@ class Lanes:
         self._subscriptions = subscriptions
         self._attempts = attempts
         self._in_flight_max = limits.in_flight_max
+        self._attempt_seconds_max = limits.attempt_seconds_max
         self._claim_seconds = math.ceil(limits.attempt_seconds_max) + RECORD_SECONDS
         self._clock = clock
         self._rng = rng
@@ -99,7 +100,7 @@ class Lanes:
 
     async def _attempt(self, due: DueBatch, until: float) -> None:
         try:
-            await self._attempts.make(due, until=until)
+            await self._attempts.make(due, begin_by=until - self._attempt_seconds_max, until=until)
         except UnavailableError as error:
             self._log.warning("webhook_delivery_waiting", batch=due.batch.id, reason=str(error))
         except Exception:  # noqa: BLE001 the loop: one batch that meets an error of ours must not hold up the others

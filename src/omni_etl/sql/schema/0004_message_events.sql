@@ -4,6 +4,8 @@
 -- marker_key leads the order: events ('') lie sorted by time, markers behind them sorted by key, so both a time range
 -- and one key are found by the primary key. Rows are never told apart by event_id: a producer may repeat one.
 -- Partitions are days of the *cut*, so that one insert never spans two; the time of an event is in the primary key.
+-- insert_until is when the envelope's lease ends, the same in every row of a block: the engine refuses what comes later, by
+-- its own clock when it has the rows (now() would be the time at which the statement began).
 -- The first three settings make an acknowledged insert durable; without them it sits in the page cache. The last one has
 -- an event rewritten by fewer, larger merges (5 by default): merging costs more than inserting.
 CREATE TABLE IF NOT EXISTS message_events
@@ -11,6 +13,7 @@ CREATE TABLE IF NOT EXISTS message_events
     marker_key String,
     checksum String,
     row_count UInt32,
+    insert_until DateTime('UTC'),
 
     cut_day Date,
     envelope_key String CODEC(ZSTD(1)),
@@ -37,7 +40,9 @@ CREATE TABLE IF NOT EXISTS message_events
     transmission_id String,
     ab_test_id LowCardinality(String),
     ab_test_version LowCardinality(String),
-    raw String CODEC(ZSTD(1))
+    raw String CODEC(ZSTD(1)),
+
+    CONSTRAINT in_time CHECK insert_until > nowInBlock()
 )
 ENGINE = MergeTree
 PARTITION BY cut_day
