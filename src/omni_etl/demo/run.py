@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from omni_etl.backends.clickhouse import ClickHouseStore
-from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.client import Hose
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.demo.expectation import Expectation
@@ -29,7 +28,8 @@ from omni_etl.embedded.up import Places, Up
 from omni_etl.errors import OmniError
 from omni_etl.event import TYPES
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database
+from omni_etl.suppression_list import SuppressionList
+from omni_etl.wiring.databases import build_suppression_list
 from omni_etl.wiring.stores import build_store
 from omni_etl.wiring.totals import read_totals
 
@@ -64,7 +64,7 @@ class Demo:
         receiver = await _start_receiver()
         hose = Hose(self.places.hose_url)
         store = build_store(self.settings)
-        entries = DatabaseSuppressionList(control_database(self.settings, self.clock), self.clock)
+        entries = build_suppression_list(self.settings, self.clock)
         try:
             await store.open()
             await entries.open()
@@ -159,7 +159,7 @@ class _Sources:
     """Where figures are read back from: the engines themselves, and the customer."""
 
     store: ClickHouseStore
-    entries: DatabaseSuppressionList
+    entries: SuppressionList
     receiver_port: int
 
     async def read(self) -> Landed:
