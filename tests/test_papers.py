@@ -74,6 +74,14 @@ def test_the_runbook_speaks_of_lines_that_are_logged() -> None:
     assert named - LINES.keys() == set()
 
 
+def test_a_line_that_calls_someone_says_in_the_runbook_what_to_do() -> None:
+    """Whoever is woken finds the line that woke them."""
+    runbook = (DOCS / "RUNBOOK.md").read_text()
+    waking = [name for name, sentence in LINES.items() if sentence.endswith("Call someone.")]
+    assert len(waking) >= 3
+    assert [name for name in waking if f"`{name}`" not in runbook] == []
+
+
 def test_each_make_target_explains_itself() -> None:
     """`make help` shows every target that is not a file."""
     phony = set(re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split())  # type: ignore[index]  # it is there

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential waits with full jitter (AWS Architecture Blog, 2015), so that many who failed together part ways."""
+    """Exponential waits with equal jitter (AWS Architecture Blog, 2015), so that many who failed together part ways."""
 
     first_seconds: float = 0.1
     factor: float = 2.0

@@ -35,7 +35,6 @@ class QueueLimits:
     batch_bytes_max: int  # of all entries of one send call together
     receive_count_max: int
     lease_seconds_max: int
-    retention_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Depth:
 
     ready: int
     leased: int
-    oldest_age_seconds: float
+    oldest_age_seconds: float | None  # None where the queue does not tell and this process has received nothing
 
 
 class Queue(Protocol):
@@ -105,7 +104,7 @@ def siding(service: str) -> str:
 
 
 def dead_letters(service: str) -> str:
-    """The queue of envelopes that `service` gave up, each with its reason in the service's registry."""
+    """The queue of envelopes that `service` gave up, each with its reason in the registry."""
     return f"dead-{service}"
 
 

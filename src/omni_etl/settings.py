@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -29,16 +29,33 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("omni-data"), description="Directory of everything that embedded engines and the hose keep."
     )
-    queue_url: str = Field(
-        "",
-        description="The queue: `sqlite:///path` (or empty: a file in the data directory).",
+    queue_url: SecretStr = Field(
+        SecretStr(""),
+        description="The queue: `postgresql://user:password@host:port/name`, `sqs://`, or `sqlite:///path` "
+        "(or empty: a file in the data directory).",
+    )
+    sqs_endpoint_url: SecretStr = Field(
+        SecretStr(""),
+        description="SQS elsewhere than at AWS: `http(s)://host:port` of a server that speaks its protocol.",
+    )
+    sqs_region: str = Field(
+        "", description="Region of the SQS queues; empty: what the AWS environment or profile says."
+    )
+    sqs_queue_prefix: str = Field(
+        "omni-", pattern="^[A-Za-z0-9_-]{0,40}$", description="What the names of the SQS queues begin with."
+    )
+    sqs_payload: Literal["attribute", "body"] = Field(
+        "attribute",
+        description="Where payloads travel in SQS messages: a Binary `attribute`, or the `body` as base64, a third larger.",
     )
     tracker_url: SecretStr = Field(SecretStr(""), description="Redis or Valkey: `redis://…`, `rediss://…`, `unix://…`.")
     store_url: SecretStr = Field(
         SecretStr(""), description="ClickHouse over HTTP: `http(s)://user:password@host:port/database`."
     )
     database_url: SecretStr = Field(
-        SecretStr(""), description="The database: `sqlite:///directory` (or empty: files in the data directory)."
+        SecretStr(""),
+        description="The database: `postgresql://user:password@host:port/name`, or `sqlite:///directory` "
+        "(or empty: files in the data directory).",
     )
 
     # Hose
@@ -59,6 +76,9 @@ class Settings(BaseSettings):
     )
     intake_waiting_bytes_max: int = Field(
         64 * MIB, ge=1024, description="Bytes of accepted lines waiting for their fsync; more is 503."
+    )
+    intake_uncut_bytes_max: int = Field(
+        128 * MIB, ge=1024, description="Bytes of accepted lines waiting for their envelope; more is 503."
     )
     requests_count_max: int = Field(1_000_000, ge=0, description="Requests remembered to recognise a repetition.")
     requests_age_seconds_max: int = Field(86_400, ge=0, description="Seconds for which a request is remembered.")

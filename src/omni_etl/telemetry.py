@@ -37,11 +37,14 @@ LINES: Final[dict[str, str]] = {
     "registry_back": "The database answers again.",
     "child_started": "A child is ready; with its service and pid.",
     "child_died": "A child ended unasked; it is replaced and its envelopes are handed out again.",
+    "child_stuck": "A child has held an envelope for longer than ten minutes without an answer; it is killed and replaced.",
     "child_unready": "A child never became ready: its code or its settings cannot start, so the parent stops.",
     "circuit_opened": "A service's engine is away; its envelopes wait, then go to its siding.",
     "circuit_closed": "The engine is back; the service takes envelopes again.",
     "envelope_sided": "An envelope waited too long for one service and lies in its siding.",
     "envelope_dead": "An envelope was given up by one service; with the reason. Look at it.",
+    "envelope_newer": "Envelopes of a newer version or codec arrive; they wait in the queue. Upgrade this parent.",
+    "envelopes_unreadable": "Too many entries cannot be opened; the rest wait in the queue. Call someone.",
     "envelope_retried": "One application failed; the envelope is tried again.",
     "id_conflict": "Two envelopes with one key and different checksums: a promise is broken. Call someone.",
     # children
@@ -54,10 +57,14 @@ LINES: Final[dict[str, str]] = {
     "webhook_delivery_waiting": "The outbox does not answer; delivery goes on by itself when it is back.",
     # database
     "queue_envelopes_expired": "Envelopes lay in a queue longer than it keeps them and are gone. Call someone.",
+    # sqs
+    "queue_clock_skewed": "Our clock and the queue's are more than a minute apart; from five on SQS refuses us. See to the clock.",
+    "queue_entry_damaged": "An entry did not match its checksum on arrival; it is left to lapse and comes again.",
     # embedded
     "store_started": "The embedded store listens; with its address.",
     "store_stopped": "The embedded store has gone.",
     "store_query_failed": "A query failed; with ClickHouse's code.",
+    "store_sync_failed": "A directory of the store could not be synced; the store ends and is started again. See to the disk.",
     "role_started": "A process of `omni up` runs; with its pid.",
     "role_died": "A process of `omni up` ended unasked; it is started again with back-off.",
     "role_failed": "A process of `omni up` cannot start; everything stops.",
@@ -92,6 +99,9 @@ supervisor_settled: Final = Counter(
 supervisor_events_settled: Final = Counter(
     "omni_supervisor_events_settled", "Events in settled envelopes.", registry=NUMBERS
 )
+supervisor_newer: Final = Counter(
+    "omni_supervisor_envelopes_newer", "Times an envelope of a newer version or codec was given back.", registry=NUMBERS
+)
 service_done: Final = Counter(
     "omni_service_envelopes_done", "Envelopes done, by service.", ["service"], registry=NUMBERS
 )
@@ -110,6 +120,9 @@ database_write_seconds: Final = Histogram(
 )
 queue_envelopes_expired: Final = Counter(
     "omni_queue_envelopes_expired", "Envelopes older than their queue keeps them, gone.", ["queue"], registry=NUMBERS
+)
+queue_clock_skew_seconds: Final = Gauge(
+    "omni_queue_clock_skew_seconds", "Seconds the queue's clock is ahead of ours (SQS).", registry=NUMBERS
 )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-SUBACCOUNTS_ALL = -1  # "primary and all" in SparkPost's PUT; 0 is the primary account alone
+SUBACCOUNTS_ALL: Final = -1  # "primary and all" in SparkPost's PUT; 0 is the primary account alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from omni_etl import settings
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.event import TYPES
-from omni_etl.queue import dead_letters, siding
+from omni_etl.queue import UNREADABLE, dead_letters, siding
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
-from omni_etl.wiring.databases import build_control, build_queue
+from omni_etl.wiring.databases import build_registry, build_webhooks
+from omni_etl.wiring.opened import opened
+from omni_etl.wiring.queues import build_queue
 
 TARGET = "https://example.com/hook"
 
@@ -23,12 +25,8 @@ def kept_webhooks() -> list[Webhook]:
     """As the services read them."""
 
     async def read() -> list[Webhook]:
-        webhooks = build_control("webhooks", settings.load(), SystemClock())
-        await webhooks.open()
-        try:
-            return list(await webhooks.all())  # type: ignore[union-attr,arg-type]  # they are the webhooks
-        finally:
-            await webhooks.close()
+        async with opened(build_webhooks(settings.load(), SystemClock())) as webhooks:
+            return list(await webhooks.all())
 
     return asyncio.run(read())
 
@@ -103,10 +101,8 @@ def test_a_service_is_retired_by_name(omni: Omni) -> None:
     """The only way in which an owed service is forgotten."""
 
     async def register() -> None:
-        registry = build_control("registry", settings.load(), SystemClock())
-        await registry.open()
-        await registry.register(["metrics"])  # type: ignore[union-attr]  # it is the registry
-        await registry.close()
+        async with opened(build_registry(settings.load(), SystemClock())) as registry:
+            await registry.register(["metrics"])
 
     asyncio.run(register())
     assert omni("services", "retire", "metrics").exit_code == 0
@@ -136,6 +132,23 @@ def test_redrive_puts_dead_letters_into_the_siding(omni: Omni) -> None:
     assert omni("redrive", "metrics", "--count", "2").stdout == "2 envelopes went back to the siding of metrics.\n"
     assert asyncio.run(depths()) == [1, 2]
     assert omni("redrive", "metrics").stdout.startswith("1 envelopes")
+
+
+def test_redrive_puts_what_no_service_was_named_for_into_its_lane(omni: Omni) -> None:
+    """`unreadable` is no service and has no siding."""
+
+    async def count(*, fill: bool) -> int:
+        queue = build_queue(settings.load(), SystemClock())
+        await queue.open([UNREADABLE, "bulk"])
+        if fill:
+            assert not await queue.send(UNREADABLE, [sealed([line()], seq=1)])
+        found = (await queue.depth("bulk")).ready
+        await queue.close()
+        return found
+
+    assert asyncio.run(count(fill=True)) == 0
+    assert omni("redrive", "unreadable").stdout == "1 envelopes went back to their lanes.\n"
+    assert asyncio.run(count(fill=False)) == 1
 
 
 def test_settings_are_shown_without_secrets(omni: Omni, monkeypatch: pytest.MonkeyPatch) -> None:

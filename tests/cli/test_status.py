@@ -38,7 +38,7 @@ SEEN: dict[str, Any] = {
     },
     "queues": {
         "bulk": {"ready": 12, "leased": 3, "oldest_age_seconds": 4.25},
-        "dead-metrics": {"ready": 1, "leased": 0, "oldest_age_seconds": 9.0},
+        "dead-metrics": {"ready": 1, "leased": 0, "oldest_age_seconds": None},
     },
     "outbox": {"waiting": 5},
     "suppressions": {"entries": 6},
@@ -64,6 +64,7 @@ def test_everything_is_in_the_picture() -> None:
     """Queues, each role's services with child and circuit, dead letters, and counts; reasons as they were said."""
     text = shown(SEEN)
     assert row(text, "bulk") == ["bulk", "12", "3", "4.2"]
+    assert row(text, "dead-metrics")[-1] == "not told"
     assert row(text, "webhooks") == ["webhooks", "4711", "closed", "3", "1", ""]
     assert "run here-12: 4 leases, seen 1.5 s ago" in text
     assert "Code: 27. [/x] cannot parse" in text

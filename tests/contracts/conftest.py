@@ -13,8 +13,7 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty database is; another kind is one more entry here."""
-    urls = {"sqlite": f"sqlite:///{tmp_path}"}
-    return urls[request.param]
+    return f"sqlite:///{tmp_path}" if request.param == "sqlite" else str(request.getfixturevalue("postgresql_url"))

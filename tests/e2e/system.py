@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import urllib3
@@ -35,6 +35,7 @@ from omni_etl.wiring.totals import StoreTotals, read_totals
 
 SETTLE_SECONDS_MAX = 90.0
 READY_SECONDS_MAX = 60.0
+UP_ON_SQS = Path(__file__).with_name("up_on_sqs.py")
 NOW = 1_790_000_000.0
 ENVIRONMENT = {
     "OMNI_WEBHOOKS_ALLOW_NETWORKS": "127.0.0.0/8",  # customers live on loopback here
@@ -63,7 +64,9 @@ class System:
             elif (arguments and arguments[0].endswith("valkey-server")) or "valkey-server" in process.name():
                 found["tracker"] = process.pid
             elif any(each.endswith("starter.py") for each in arguments):
-                found["tracker starter"] = process.pid
+                found["queue starter" if "moto.server" in arguments else "tracker starter"] = process.pid
+            elif "moto.server" in arguments:
+                found["queue"] = process.pid
         return found
 
     def api(self, method: str, path: str, **body: Any) -> Any:
@@ -139,13 +142,19 @@ class System:
 
 
 @contextmanager
-def up(directory: Path, **environment: str) -> Iterator[System]:
+def up(directory: Path, *, queue: Literal["sqlite", "sqs"] = "sqlite", **environment: str) -> Iterator[System]:
+    """`omni up`, on engines of its own."""
+    plain = [sys.executable, "-m", "omni_etl", "up", "--json", "--data", str(directory)]
+    command = plain if queue == "sqlite" else [sys.executable, str(UP_ON_SQS), str(directory)]
+    with started(command, **environment) as system:
+        yield system
+
+
+@contextmanager
+def started(command: list[str], **environment: str) -> Iterator[System]:
     """Start it, wait until it is ready, and end it, whatever happened."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "omni_etl", "up", "--json", "--data", str(directory)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **ENVIRONMENT, **environment},
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ENVIRONMENT, **environment}
     )
     assert process.stdout is not None
     try:

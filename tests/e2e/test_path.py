@@ -92,9 +92,10 @@ def test_a_second_start_on_the_same_directory_is_refused(tmp_path: Path) -> None
         assert system.totals().message_events == 0
 
 
-def test_the_demo_agrees_with_itself() -> None:
-    """Exit code 0, and the last line as promised."""
-    run = omni("demo", "--events", "3000", "--json")
+@pytest.mark.parametrize("queue", ["sqlite", "sqs"])
+def test_the_demo_agrees_with_itself(queue: str) -> None:
+    """Exit code 0, and the last line as promised, whatever the queue."""
+    run = omni("demo", "--events", "3000", "--json", "--queue", queue)
     line = json.loads(run.stdout.splitlines()[-1])
     assert line.pop("seconds") > 0
     assert line.pop("webhook_batches") >= 30

@@ -1,5 +1,6 @@
 /* LD_PRELOAD: notes each fsync and rename in FAULT_LOG, and lets the rename of a new part fail once where FAULT_FILE
- * exists: its content is "kill" (SIGKILL before the rename) or "enospc" (the rename fails for want of space). */
+ * exists: its content is "kill" (SIGKILL before the rename) or "enospc" (the rename fails for want of space). With "eio"
+ * the next fsync of a table's directory fails. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,13 +23,38 @@ static void note(const char *what, const char *path) {
     close(descriptor);
 }
 
-static void note_descriptor(int descriptor) {
-    char link[64], path[PATH_MAX];
+static void find_path(int descriptor, char *path) {
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-    ssize_t size = readlink(link, path, sizeof path - 1);
-    if (size < 0) return;
-    path[size] = 0;
-    note("fsync", path);
+    ssize_t size = readlink(link, path, PATH_MAX - 1);
+    path[size < 0 ? 0 : size] = 0;
+}
+
+static void note_descriptor(int descriptor) {
+    char path[PATH_MAX];
+    find_path(descriptor, path);
+    if (*path) note("fsync", path);
+}
+
+/* Whether this fault is armed; then no longer. */
+static int meet(const char *mode) {
+    const char *fault = getenv("FAULT_FILE");
+    char armed[16] = {0};
+    int descriptor = fault ? open(fault, O_RDONLY | O_CLOEXEC) : -1;
+    if (descriptor < 0) return 0;
+    if (read(descriptor, armed, sizeof armed - 1) < 0) abort();
+    close(descriptor);
+    if (strcmp(armed, mode)) return 0;
+    unlink(fault);
+    return 1;
+}
+
+/* `.../store/abc/abc01234-0123-0123-0123-0123456789ab`: such names have 36 characters, those of parts fewer. */
+static int is_table(int descriptor) {
+    char path[PATH_MAX];
+    find_path(descriptor, path);
+    const char *name = strrchr(path, '/');
+    return strstr(path, "/store/") && name && strlen(name + 1) == 36 && name[9] == '-';
 }
 
 /* chDB loads itself with RTLD_DEEPBIND, which would pass us by. */
@@ -39,6 +65,10 @@ void *dlopen(const char *path, int mode) {
 
 int fsync(int descriptor) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    if (is_table(descriptor) && meet("eio")) {
+        errno = EIO;
+        return -1;
+    }
     int result = real(descriptor);
     note_descriptor(descriptor);
     return result;
@@ -53,15 +83,9 @@ int fdatasync(int descriptor) {
 
 int rename(const char *from, const char *to) {
     int (*real)(const char *, const char *) = dlsym(RTLD_NEXT, "rename");
-    const char *fault = getenv("FAULT_FILE");
-    if (fault && strstr(from, "/tmp_insert_")) {
-        char mode[16] = {0};
-        int descriptor = open(fault, O_RDONLY | O_CLOEXEC);
-        if (descriptor >= 0) {
-            if (read(descriptor, mode, sizeof mode - 1) < 0) abort();
-            close(descriptor);
-            unlink(fault);
-            if (!strcmp(mode, "kill")) kill(getpid(), SIGKILL);
+    if (strstr(from, "/tmp_insert_")) {
+        if (meet("kill")) kill(getpid(), SIGKILL);
+        if (meet("enospc")) {
             errno = ENOSPC;
             return -1;
         }

@@ -13,14 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from omni_etl import settings as settings_module
-from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.embedded import up
 from omni_etl.embedded.roles import Role, RoleFailedError
-from omni_etl.embedded.up import Places, Up, running
+from omni_etl.embedded.up import GivenQueue, Places, Up, running
 from omni_etl.errors import SettingsError
 from omni_etl.settings import Settings, environment
-from omni_etl.wiring.databases import control_database
+from omni_etl.wiring.databases import build_keys
 
 
 class RecordedRoles:
@@ -103,6 +102,27 @@ def test_every_engine_is_named(mine: Settings, tmp_path: Path) -> None:
     assert system(mine).settings.store_url != complete.store_url  # a new password at every start
 
 
+async def test_a_given_queue_is_there_before_anything_uses_it(mine: Settings, roles: type[RecordedRoles]) -> None:
+    """Its server starts with the engines and ends after them; every role is told its address."""
+
+    async def prepare() -> None:
+        roles.steps.append("prepare queue")
+
+    async def is_ready(_pid: int) -> bool:
+        return True
+
+    role = Role("queue", ["moto"], {}, is_ready, 1.0)
+    given = GivenQueue({"queue_url": "sqs://", "sqs_endpoint_url": "http://127.0.0.1:1"}, prepare, role)
+    subject = Up(mine, any_ports=False, clock=HastyClock(), rng=random.Random(1), queue=given)
+    await subject.start()
+    await subject.stop()
+    assert environment(subject.settings)["OMNI_QUEUE_URL"] == "sqs://"
+    assert environment(subject.settings)["OMNI_SQS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert set(roles.steps[:3]) == {"start queue", "start tracker", "start store"}
+    assert roles.steps[3] == "prepare queue"
+    assert roles.steps[-1] == "stop queue"
+
+
 @pytest.mark.parametrize("name", sorted(up.ENGINES))
 def test_an_engine_that_is_named_already_is_refused(mine: Settings, name: str) -> None:
     """`omni up` would not use it, and whoever named it would look for their data there."""
@@ -171,7 +191,7 @@ async def test_the_api_key_stays_and_a_revoked_one_is_replaced(mine: Settings) -
     assert (await restarted(mine)).api_key == first
     assert stat.S_IMODE((mine.data_dir / "api_key").stat().st_mode) == 0o600
     clock = SystemClock()
-    keys = DatabaseKeys(control_database(mine, clock), clock)
+    keys = build_keys(mine, clock)
     await keys.open()
     [key] = await keys.all()
     await keys.revoke(key.id)

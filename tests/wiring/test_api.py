@@ -27,4 +27,4 @@ async def test_its_parts_meet_in_one_database(make_settings: Make, tmp_path: Pat
 def test_another_database_is_refused(make_settings: Make) -> None:
     """By the setting's name, before it listens."""
     with pytest.raises(SettingsError, match=r"^OMNI_DATABASE_URL"):
-        build_api(make_settings(database_url="postgresql://u:hunter2@h/omni"))
+        build_api(make_settings(database_url="mysql://u:hunter2@h/omni"))

@@ -1,26 +1,37 @@
 """wiring.databases: which files, and what is refused in words."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.wiring.conftest import Make
 
-from omni_etl.backends.database.keys import DatabaseKeys
-from omni_etl.backends.database.registry import DatabaseRegistry
-from omni_etl.backends.database.webhooks import DatabaseWebhooks
-from omni_etl.clock import SystemClock
+from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError
-from omni_etl.wiring.databases import build_control, build_queue, control_database, outbox_database
+from omni_etl.settings import Settings
+from omni_etl.wiring.databases import (
+    build_database_queue,
+    build_keys,
+    build_outbox,
+    build_registry,
+    build_suppression_list,
+    build_webhooks,
+    control_database,
+    outbox_database,
+)
+from omni_etl.wiring.opened import Openable, opened
+
+Build = Callable[[Settings, Clock], Openable]
 
 CLOCK = SystemClock()
-SECRET_URL = "postgresql://omni:hunter2@db.example.com/omni"
+SECRET_URL = "mysql://omni:hunter2@db.example.com/omni"
 
 
 def test_nothing_named_means_files_in_the_data_directory(make_settings: Make, tmp_path: Path) -> None:
     """Control and outbox are two files, so that a busy outbox does not hold up a suppression."""
     mine = make_settings()
-    assert control_database(mine, CLOCK).path == tmp_path / "omni-data" / "database" / "control.sqlite"
-    assert outbox_database(mine, CLOCK).path == tmp_path / "omni-data" / "database" / "outbox.sqlite"
+    assert control_database(mine, CLOCK).place == str(tmp_path / "omni-data" / "database" / "control.sqlite")
+    assert outbox_database(mine, CLOCK).place == str(tmp_path / "omni-data" / "database" / "outbox.sqlite")
 
 
 async def test_the_queue_has_a_file_of_its_own(make_settings: Make, tmp_path: Path) -> None:
@@ -29,7 +40,7 @@ async def test_the_queue_has_a_file_of_its_own(make_settings: Make, tmp_path: Pa
         (make_settings(), tmp_path / "omni-data" / "queue" / "queue.sqlite"),
         (make_settings(queue_url=f"sqlite:///{tmp_path / 'q'}"), tmp_path / "q"),
     ):
-        queue = build_queue(mine, CLOCK)
+        queue = build_database_queue(mine, CLOCK)
         await queue.open(["bulk"])
         await queue.close()
         assert path.exists()
@@ -41,22 +52,48 @@ def test_another_database_is_refused_by_name(make_settings: Make, build: object)
     assert callable(build)
     with pytest.raises(SettingsError) as refused:
         build(make_settings(database_url=SECRET_URL), CLOCK)
-    assert str(refused.value) == "OMNI_DATABASE_URL: found the scheme 'postgresql'. Write sqlite:///PATH."
+    assert str(refused.value) == (
+        "OMNI_DATABASE_URL: found the scheme 'mysql'. Write sqlite:///PATH or postgresql://user:password@host:port/name."
+    )
 
 
-@pytest.mark.parametrize("url", [SECRET_URL.replace("postgresql", "sqs"), "memory:", "queue.sqlite"])
+@pytest.mark.parametrize("url", [SECRET_URL, "memory:", "queue.sqlite"])
 def test_another_queue_is_refused_by_name(make_settings: Make, url: str) -> None:
     """The same for the queue."""
     with pytest.raises(SettingsError) as refused:
-        build_queue(make_settings(queue_url=url), CLOCK)
+        build_database_queue(make_settings(queue_url=url), CLOCK)
     assert refused.value.setting == "OMNI_QUEUE_URL"
     assert repr(url.partition(":")[0]) in refused.value.found
     assert "sqlite:///PATH" in refused.value.fix
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_contract_is_found_by_its_name(make_settings: Make) -> None:
-    """Each name is its own contract, all on the control database."""
-    kinds = {"keys": DatabaseKeys, "registry": DatabaseRegistry, "webhooks": DatabaseWebhooks}
-    built = {name: type(build_control(name, make_settings(), CLOCK)) for name in ("keys", "registry", "webhooks")}
-    assert built == kinds
+@pytest.mark.parametrize(
+    ("build", "file"),
+    [
+        (build_keys, "control"),
+        (build_registry, "control"),
+        (build_webhooks, "control"),
+        (build_suppression_list, "control"),
+        (build_outbox, "outbox"),
+    ],
+)
+async def test_each_contract_lives_in_its_file(make_settings: Make, tmp_path: Path, build: Build, file: str) -> None:
+    """What must change together is in one file; a busy outbox is in its own."""
+    async with opened(build(make_settings(), CLOCK)):
+        found = {path.name for path in (tmp_path / "omni-data" / "database").glob("*.sqlite")}
+    assert found == {f"{file}.sqlite"}
+
+
+async def test_all_parts_and_the_queue_may_be_in_one_postgresql(make_settings: Make, postgresql_url: str) -> None:
+    """Same program, settings alone; and where it is, is said without the password."""
+    mine = make_settings(database_url=postgresql_url, queue_url=postgresql_url)
+    queue = build_database_queue(mine, CLOCK)
+    await queue.open(["bulk"])
+    await queue.close()
+    for build in (build_keys, build_registry, build_webhooks, build_suppression_list, build_outbox):
+        async with opened(build(mine, CLOCK)):
+            pass
+    place = control_database(mine, CLOCK).place
+    assert postgresql_url.endswith(place.removeprefix("postgresql://"))
+    assert "@" not in place

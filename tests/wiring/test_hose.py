@@ -50,5 +50,5 @@ async def test_it_spools_where_the_setting_says(make_settings: Make, tmp_path: P
 
 def test_another_queue_is_refused(make_settings: Make) -> None:
     """Before anything is accepted."""
-    with pytest.raises(SettingsError, match=r"^OMNI_QUEUE_URL: found the scheme 'sqs'"):
-        build_hose(make_settings(queue_url="sqs://eu-west-1"))
+    with pytest.raises(SettingsError, match=r"^OMNI_QUEUE_URL: found the scheme 'amqp'"):
+        build_hose(make_settings(queue_url="amqp://broker"))

@@ -11,7 +11,8 @@ from tests.wiring.conftest import Make
 
 from omni_etl.clock import SystemClock
 from omni_etl.wiring import status
-from omni_etl.wiring.databases import build_control
+from omni_etl.wiring.databases import build_registry
+from omni_etl.wiring.opened import opened
 from omni_etl.wiring.status import read_status
 
 CLOSED_PORT = 1  # tcpmux: nobody listens there
@@ -69,12 +70,10 @@ async def test_everything_there(make_settings: Make, store_url: str) -> None:
     """Each part's own figures; a role's word with its age, a dead letter with its reason."""
     with answering(b'{"status":"refusing","spool_bytes":7}', code=503) as port:
         mine = make_settings(hose_port=port, store_url=store_url)
-        registry = build_control("registry", mine, SystemClock())
-        await registry.open()
-        await registry.register(["metrics"])  # type: ignore[union-attr]  # it is the registry
-        await registry.report("run", "here-1", {"pid": 1, "services": {}})  # type: ignore[union-attr]  # likewise
-        await registry.bury("metrics", "h-bulk-1", "why")  # type: ignore[union-attr]  # likewise
-        await registry.close()
+        async with opened(build_registry(mine, SystemClock())) as registry:
+            await registry.register(["metrics"])
+            await registry.report("run", "here-1", {"pid": 1, "services": {}})
+            await registry.bury("metrics", "h-bulk-1", "why")
         seen = await read_status(mine)
     assert seen["hose"] == {"status": "refusing", "spool_bytes": 7}
     assert seen["store"] == {"message_events": 0, "metrics": 0}

@@ -4,12 +4,11 @@ import pytest
 from tests.builders import envelope, line
 from tests.wiring.conftest import Make
 
-from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.service import Deadline
 from omni_etl.wiring import suppressions
-from omni_etl.wiring.databases import control_database
+from omni_etl.wiring.databases import build_suppression_list
 
 
 async def test_what_the_service_writes_the_api_reads(make_settings: Make) -> None:
@@ -17,7 +16,7 @@ async def test_what_the_service_writes_the_api_reads(make_settings: Make) -> Non
     mine = make_settings()
     clock = SystemClock()
     service = suppressions.build(mine)
-    entries = DatabaseSuppressionList(control_database(mine, clock), clock)
+    entries = build_suppression_list(mine, clock)
     assert service.name == "suppressions"
     await service.open()
     await entries.open()

@@ -19,7 +19,6 @@ from omni_etl.clock import Clock
 from omni_etl.envelope import SealedEnvelope
 from omni_etl.errors import UnavailableError
 from omni_etl.queue import (
-    LANE_RETENTION_SECONDS,
     Depth,
     Failures,
     Lease,
@@ -36,7 +35,6 @@ AWS_LIMITS: Final = QueueLimits(
     batch_bytes_max=MIB,
     receive_count_max=10,
     lease_seconds_max=43_200,
-    retention_seconds=LANE_RETENTION_SECONDS,
 )
 IN_FLIGHT_MAX: Final = 120_000  # of a standard queue (AWS, SQS quotas); a receive beyond it brings nothing
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -15,13 +16,16 @@ from rich.table import Column, Table
 
 from omni_etl import settings
 from omni_etl.cli.status import Data, loaded
-from omni_etl.clock import SystemClock
+from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.event import TYPES
+from omni_etl.keys import Keys
+from omni_etl.registry import Registry
+from omni_etl.webhook import Webhooks
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value.")]
 Answer = TypeVar("Answer")
-Part = Literal["keys", "registry", "webhooks"]
+Contract = TypeVar("Contract", Keys, Registry, Webhooks)
 
 webhooks = typer.Typer(help="Webhooks: who is told of which events.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -61,7 +65,7 @@ def create_webhook(
         raise SettingsError("omni webhooks create", "a bad argument", str(error.detail)) from None
     except ValidationError as error:
         raise SettingsError("omni webhooks create", "a bad argument", error.errors()[0]["msg"]) from None
-    _with("webhooks", data, lambda kept: kept.put(webhook))
+    _ask_webhooks(data, lambda kept: kept.put(webhook))
     print(webhook.id)  # noqa: T201 for scripts
     return 0
 
@@ -78,7 +82,7 @@ def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
             "active": each.active,
             "authorization": "set" if each.auth_header else "not set",
         }
-        for each in _with("webhooks", data, lambda kept: kept.all())
+        for each in _ask_webhooks(data, lambda kept: kept.all())
     ]
     return _print("Webhooks", rows, as_json=as_json)
 
@@ -86,13 +90,13 @@ def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
 @webhooks.command("delete")
 def delete_webhook(webhook_id: str, *, data: Data = None) -> int:
     """Forget a webhook; batches that were cut still go out."""
-    return _yes_or_no(_with("webhooks", data, lambda kept: kept.delete(webhook_id)), "no such webhook")
+    return _yes_or_no(_ask_webhooks(data, lambda kept: kept.delete(webhook_id)), "no such webhook")
 
 
 @keys.command("create")
 def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, data: Data = None) -> int:
     """Make a key; it is shown this once."""
-    print(_with("keys", data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
+    print(_ask_keys(data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
     return 0
 
 
@@ -100,8 +104,7 @@ def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, 
 def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
     """Every key ever made, without its secret."""
     rows = [
-        {"id": each.id, "name": each.name, "revoked": each.revoked}
-        for each in _with("keys", data, lambda kept: kept.all())
+        {"id": each.id, "name": each.name, "revoked": each.revoked} for each in _ask_keys(data, lambda kept: kept.all())
     ]
     return _print("API keys", rows, as_json=as_json)
 
@@ -109,7 +112,7 @@ def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
 @keys.command("revoke")
 def revoke_key(key_id: str, *, data: Data = None) -> int:
     """Refuse a key from now on."""
-    return _yes_or_no(_with("keys", data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
+    return _yes_or_no(_ask_keys(data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
 
 
 @services.command("list")
@@ -117,7 +120,7 @@ def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
     """The services that envelopes owe, and since when."""
     rows = [
         {"name": each.name, "owed since, ms": each.registered_at_ms or "ever", "retired": each.retired}
-        for each in _with("registry", data, lambda kept: kept.services())
+        for each in _ask_registry(data, lambda kept: kept.services())
     ]
     return _print("Services", rows, as_json=as_json)
 
@@ -125,29 +128,33 @@ def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
 @services.command("retire")
 def retire_service(name: str, *, data: Data = None) -> int:
     """Let nothing owe this service any more: the only way in which an owed service is forgotten."""
-    return _yes_or_no(_with("registry", data, lambda kept: kept.retire(name)), "no such service")
+    return _yes_or_no(_ask_registry(data, lambda kept: kept.retire(name)), "no such service")
 
 
 def redrive(
-    service: Annotated[str, typer.Argument(help="The service whose dead letters go back, into its siding.")],
+    service: Annotated[
+        str,
+        typer.Argument(help="The service whose dead letters go back, into its siding; `unreadable`: into their lanes."),
+    ],
     *,
     count: Annotated[int, typer.Option(help="At most so many.")] = 1000,
     data: Data = None,
 ) -> int:
     """Put dead letters back, when what killed them is mended."""
-    from omni_etl.queue import queue_names
+    from omni_etl.queue import UNREADABLE, dead_letters, queue_names
     from omni_etl.supervisor.redrive import redrive as redrive_envelopes
-    from omni_etl.wiring.databases import build_queue
+    from omni_etl.wiring.queues import build_queue
 
     async def move() -> int:
         queue = build_queue(loaded(data), SystemClock())
-        await queue.open(queue_names([service]))
+        await queue.open(queue_names([] if dead_letters(service) == UNREADABLE else [service]))
         try:
             return await redrive_envelopes(queue, service, count_max=count)
         finally:
             await queue.close()
 
-    Console().print(f"{asyncio.run(move())} envelopes went back to the siding of {service}.")
+    where = "their lanes" if dead_letters(service) == UNREADABLE else f"the siding of {service}"
+    Console().print(f"{asyncio.run(move())} envelopes went back to {where}.")
     return 0
 
 
@@ -163,17 +170,35 @@ def show_settings(*, data: Data = None, as_json: AsJson = False) -> int:
     return _print("Settings", rows, as_json=as_json)
 
 
-def _with(part: Part, data: Any, ask: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    """Open one contract on the control database, ask it, close it."""
-    from omni_etl.wiring.databases import build_control
+def _ask_webhooks(data: Path | None, ask: Callable[[Webhooks], Awaitable[Answer]]) -> Answer:
+    from omni_etl.wiring.databases import build_webhooks
+
+    return _ask(build_webhooks, data, ask)
+
+
+def _ask_keys(data: Path | None, ask: Callable[[Keys], Awaitable[Answer]]) -> Answer:
+    from omni_etl.wiring.databases import build_keys
+
+    return _ask(build_keys, data, ask)
+
+
+def _ask_registry(data: Path | None, ask: Callable[[Registry], Awaitable[Answer]]) -> Answer:
+    from omni_etl.wiring.databases import build_registry
+
+    return _ask(build_registry, data, ask)
+
+
+def _ask(
+    build: Callable[[settings.Settings, Clock], Contract],
+    data: Path | None,
+    ask: Callable[[Contract], Awaitable[Answer]],
+) -> Answer:
+    """Open one contract, ask it, close it."""
+    from omni_etl.wiring.opened import opened
 
     async def run() -> Answer:
-        opened = build_control(part, loaded(data), SystemClock())
-        await opened.open()
-        try:
-            return await ask(opened)
-        finally:
-            await opened.close()
+        async with opened(build(loaded(data), SystemClock())) as contract:
+            return await ask(contract)
 
     return asyncio.run(run())
 

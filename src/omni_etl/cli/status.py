@@ -77,7 +77,9 @@ def _queues(queues: dict[str, dict[str, Any]]) -> Table:
     for name, depth in queues.items():
         late = "[yellow]" if depth["ready"] and not name.startswith("dead") else ""
         color = "[red]" if depth["ready"] and name.startswith("dead") else late
-        table.add_row(name, f"{color}{depth['ready']}", str(depth["leased"]), f"{depth['oldest_age_seconds']:.1f}")
+        age_seconds = depth["oldest_age_seconds"]
+        oldest = "not told" if age_seconds is None else f"{age_seconds:.1f}"
+        table.add_row(name, f"{color}{depth['ready']}", str(depth["leased"]), oldest)
     return table
 
 

@@ -9,23 +9,24 @@ import os
 import random
 import secrets
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import urllib3
 
 from omni_etl import settings as settings_module
 from omni_etl import telemetry
-from omni_etl.backends.database.keys import DatabaseKeys
-from omni_etl.backends.database.registry import DatabaseRegistry
 from omni_etl.clock import Clock
 from omni_etl.embedded.ports import free_ports
+from omni_etl.embedded.private_file import write_private
 from omni_etl.embedded.roles import Role, Roles
 from omni_etl.embedded.starter import watched
 from omni_etl.embedded.valkey import EmbeddedValkey
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database
+from omni_etl.wiring.databases import build_keys, build_registry
+from omni_etl.wiring.opened import opened
 
 READY_SECONDS_MAX: Final = 60.0
 LOCK_SECONDS_MAX: Final = 3.0  # roles of a killed `omni up` end within two
@@ -52,11 +53,30 @@ class Places:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class GivenQueue:
+    """A queue that is not embedded, as the demo brings one; whoever types `omni up` cannot."""
+
+    named: Mapping[str, object]  # the settings that name it
+    prepare: Callable[[], Awaitable[None]]  # before anything uses it
+    role: Role | None = None  # its server, where that is ours: started with the engines, stopped after them
+    environment: Mapping[str, str] = field(default_factory=dict)  # what whoever looks at it from outside needs besides
+
+
 class Up:
     """The set of roles on one data directory."""
 
-    def __init__(self, settings: Settings, *, any_ports: bool, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        any_ports: bool,
+        clock: Clock,
+        rng: random.Random,
+        queue: GivenQueue | None = None,
+    ) -> None:
         self._clock = clock
+        self._queue = queue
         self._directory = settings.data_dir.absolute()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._valkey = EmbeddedValkey(self._directory / "tracker")
@@ -77,7 +97,10 @@ class Up:
         lock = self._lock_descriptor = await self._lock()
         self._roles = Roles(logs=self._directory / "logs", lock=lock, clock=self._clock, rng=self._rng)
         tracker, store, hose, parent, api = self._all()
-        await self._start_together([tracker, store])
+        server = [self._queue.role] if self._queue is not None and self._queue.role is not None else []
+        await self._start_together([*server, tracker, store])
+        if self._queue is not None:
+            await self._queue.prepare()
         await self._start_together([hose, parent, api])
         places = await self._places()
         self._write_down(places)
@@ -93,7 +116,7 @@ class Up:
         if self._roles is None or self._lock_descriptor is None:
             return
         telemetry.get_logger().info("up_stopping")
-        order = {"hose": 0, "api": 1, "run": 2, "store": 3, "tracker": 4}
+        order = {"hose": 0, "api": 1, "run": 2, "store": 3, "tracker": 4, "queue": 5}
         for role in sorted(self._roles_in_order, key=lambda each: order[each.name]):
             await self._roles.stop(role)
         (self._directory / RUNNING_FILE).unlink(missing_ok=True)
@@ -106,10 +129,8 @@ class Up:
 
     def _write_down(self, places: Places) -> None:
         """For `omni status` and its like, which find the running system by its data directory. Holds secrets."""
-        path = self._directory / RUNNING_FILE
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(json.dumps({**places.as_dict(), "environment": settings_module.environment(self.settings)}))
+        found = {**places.as_dict(), "environment": settings_module.environment(self.settings)}
+        write_private(self._directory / RUNNING_FILE, json.dumps(found))
 
     async def _start_together(self, roles: list[Role]) -> None:
         assert self._roles is not None
@@ -135,13 +156,14 @@ class Up:
         if any_ports:
             ports = dict(zip(ports, free_ports(len(ports)), strict=True))
         password = secrets.token_urlsafe(24)
+        embedded_queue = {"queue_url": f"sqlite:///{self._directory / 'queue' / 'queue.sqlite'}"}
         given = settings.model_dump(include=settings.model_fields_set)
         return settings_module.load(
             **{
                 **given,
                 "data_dir": self._directory,
                 "database_url": f"sqlite:///{self._directory / 'database'}",
-                "queue_url": f"sqlite:///{self._directory / 'queue' / 'queue.sqlite'}",
+                **(embedded_queue if self._queue is None else self._queue.named),
                 "tracker_url": self._valkey.url,
                 "store_url": f"http://default:{password}@{settings.store_host}:{ports['store']}/default",
                 **{f"{name}_port": port for name, port in ports.items()},
@@ -155,7 +177,7 @@ class Up:
 
         def omni(name: str, url: str) -> Role:
             arguments = [sys.executable, "-m", "omni_etl", name, "--watch-stdin"]
-            return Role(name, arguments, environment, lambda _pid: _answers(url), seconds)
+            return Role(name, arguments, environment, lambda _pid: answers(url), seconds)
 
         valkey = watched(self._valkey.command())
         parent = omni("run", "")
@@ -175,14 +197,12 @@ class Up:
         return True
 
     async def _parent_is_ready(self, pid: int) -> bool:
-        registry = DatabaseRegistry(control_database(self.settings, self._clock), self._clock)
         try:
-            await registry.open()
-            reports = [each for each in await registry.reports() if each.role == "run" and each.state.get("pid") == pid]
+            async with opened(build_registry(self.settings, self._clock)) as registry:
+                every = await registry.reports()
         except UnavailableError:
             return False
-        finally:
-            await registry.close()
+        reports = [each for each in every if each.role == "run" and each.state.get("pid") == pid]
         return bool(reports) and all(each["ready"] for each in reports[0].state["services"].values())
 
     async def _places(self) -> Places:
@@ -201,17 +221,11 @@ class Up:
     async def _api_key(self) -> str:
         """The key of this directory, kept beside the data for its owner's eyes; a new one where it no longer opens."""
         path = self._directory / "api_key"
-        keys = DatabaseKeys(control_database(self.settings, self._clock), self._clock)
-        await keys.open()
-        try:
+        async with opened(build_keys(self.settings, self._clock)) as keys:
             if path.exists() and await keys.verify(path.read_text().strip()) is not None:
                 return path.read_text().strip()
             secret = await keys.create("omni up")
-        finally:
-            await keys.close()
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(secret + "\n")
+        write_private(path, secret + "\n")
         return secret
 
     async def _lock(self) -> int:
@@ -257,7 +271,8 @@ def _is_alive(pid: str) -> bool:
     return True
 
 
-async def _answers(url: str) -> bool:
+async def answers(url: str) -> bool:
+    """Whether a server says 200 there."""
     try:
         answer = await asyncio.to_thread(urllib3.request, "GET", url, timeout=PROBE_SECONDS_MAX, retries=False)
     except urllib3.exceptions.HTTPError:

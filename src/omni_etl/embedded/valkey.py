@@ -7,7 +7,6 @@ a random password. It keeps an append-only file, so that a restart repeats few q
 from __future__ import annotations
 
 import secrets
-import socket
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from omni_etl.clock import Clock
+from omni_etl.embedded.ports import free_ports
+from omni_etl.embedded.private_file import write_private
 from omni_etl.errors import SettingsError, UnavailableError
 
 SOCKET_PATH_BYTES_MAX: Final = 103  # macOS holds 104 with the closing zero, Linux 108
@@ -33,7 +34,7 @@ class EmbeddedValkey:
         self._directory = directory.absolute()
         self._socket = self._directory / "valkey.sock"
         self._uses_socket = len(bytes(self._socket)) <= SOCKET_PATH_BYTES_MAX
-        self._port = 0 if self._uses_socket else _free_port()
+        [self._port] = [0] if self._uses_socket else free_ports(1)
         self._password = secrets.token_urlsafe(24)
 
     @property
@@ -48,9 +49,7 @@ class EmbeddedValkey:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
         configuration = self._directory / "valkey.conf"
-        configuration.touch(mode=0o600)
-        configuration.chmod(0o600)
-        configuration.write_text("".join(f"{line}\n" for line in self._configuration()), encoding="utf-8")
+        write_private(configuration, "".join(f"{line}\n" for line in self._configuration()))
         return [str(server_path()), str(configuration)]
 
     async def wait_ready(self, clock: Clock, *, seconds_max: float = 30.0) -> None:
@@ -114,14 +113,6 @@ def server_path() -> Path:
             "Name a server: redis://host:port or unix:///path.",
         )
     return found[0]
-
-
-def _free_port() -> int:
-    """A port that was free just now; the server says so if it is no longer, and is started again."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _quoted(path: Path) -> str:

@@ -1,18 +1,23 @@
-"""The database's parts: control (services, keys, webhooks, suppressions), outbox and queue."""
+"""The database's parts: control (services, keys, webhooks, suppressions), outbox and queue; and each contract on them."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.keys import DatabaseKeys
+from omni_etl.backends.database.outbox import DatabaseOutbox
 from omni_etl.backends.database.queue import DatabaseQueue
 from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import Clock
 from omni_etl.errors import SettingsError
+from omni_etl.keys import Keys
+from omni_etl.outbox import Outbox
 from omni_etl.queue import Queue
+from omni_etl.registry import Registry
 from omni_etl.settings import Settings
+from omni_etl.suppression_list import SuppressionList
+from omni_etl.webhook import Webhooks
 
 
 def control_database(settings: Settings, clock: Clock) -> Database:
@@ -25,27 +30,45 @@ def outbox_database(settings: Settings, clock: Clock) -> Database:
     return open_database(_database_url(settings), "outbox", clock)
 
 
-def build_queue(settings: Settings, clock: Clock) -> Queue:
-    """The queue that settings name.
+def build_database_queue(settings: Settings, clock: Clock) -> Queue:
+    """The queue that settings name, where it is a database.
 
     Raises:
         SettingsError: an unknown scheme.
 
     """
-    url = settings.queue_url or f"sqlite:///{settings.data_dir.absolute() / 'queue' / 'queue.sqlite'}"
-    if not url.startswith("sqlite:"):
-        raise SettingsError("OMNI_QUEUE_URL", f"the scheme {url.partition(':')[0]!r}", "Use sqlite:///PATH.")
+    url = settings.queue_url.get_secret_value()
+    url = url or f"sqlite:///{settings.data_dir.absolute() / 'queue' / 'queue.sqlite'}"
+    scheme = url.partition(":")[0]
+    if scheme not in ("sqlite", "postgresql"):
+        fix = "Use sqs://, postgresql://user:password@host:port/name or sqlite:///PATH."
+        raise SettingsError("OMNI_QUEUE_URL", f"the scheme {scheme!r}", fix)
     return DatabaseQueue(open_database(url, "queue", clock), clock)
 
 
-def build_control(
-    part: Literal["keys", "registry", "webhooks"], settings: Settings, clock: Clock
-) -> DatabaseKeys | DatabaseRegistry | DatabaseWebhooks:
-    """One contract on the control database, by its name."""
-    database = control_database(settings, clock)
-    if part == "keys":
-        return DatabaseKeys(database, clock)
-    return DatabaseRegistry(database, clock) if part == "registry" else DatabaseWebhooks(database, clock)
+def build_keys(settings: Settings, clock: Clock) -> Keys:
+    """Who may call the API."""
+    return DatabaseKeys(control_database(settings, clock), clock)
+
+
+def build_registry(settings: Settings, clock: Clock) -> Registry:
+    """What the fleet agrees on."""
+    return DatabaseRegistry(control_database(settings, clock), clock)
+
+
+def build_webhooks(settings: Settings, clock: Clock) -> Webhooks:
+    """Who is told of which events."""
+    return DatabaseWebhooks(control_database(settings, clock), clock)
+
+
+def build_suppression_list(settings: Settings, clock: Clock) -> SuppressionList:
+    """Who may not be mailed."""
+    return DatabaseSuppressionList(control_database(settings, clock), clock)
+
+
+def build_outbox(settings: Settings, clock: Clock) -> Outbox:
+    """Batches that wait for their customers."""
+    return DatabaseOutbox(outbox_database(settings, clock), clock)
 
 
 def _database_url(settings: Settings) -> str:

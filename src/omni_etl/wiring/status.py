@@ -10,18 +10,18 @@ from typing import Any, Final
 import msgspec
 import urllib3
 
-from omni_etl.backends.database.outbox import DatabaseOutbox
-from omni_etl.backends.database.registry import DatabaseRegistry
-from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.clock import SystemClock
 from omni_etl.errors import OmniError, UnavailableError
 from omni_etl.queue import queue_names
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import build_queue, control_database, outbox_database
+from omni_etl.wiring.databases import build_outbox, build_registry, build_suppression_list
+from omni_etl.wiring.opened import opened
+from omni_etl.wiring.queues import build_queue
 from omni_etl.wiring.stores import build_store
 from omni_etl.wiring.totals import read_totals
 
 ANSWER_SECONDS_MAX: Final = 5.0
+DEAD_LETTERS_SHOWN_MAX: Final = 20
 
 
 async def read_status(settings: Settings) -> dict[str, Any]:
@@ -63,9 +63,7 @@ async def _hose(settings: Settings) -> dict[str, Any]:
 
 async def _fleet(settings: Settings) -> dict[str, Any]:
     clock = SystemClock()
-    registry = DatabaseRegistry(control_database(settings, clock), clock)
-    await registry.open()
-    try:
+    async with opened(build_registry(settings, clock)) as registry:
         now_ms = int(clock.now() * 1000)
         return {
             "services": [asdict(each) for each in await registry.services()],
@@ -78,10 +76,8 @@ async def _fleet(settings: Settings) -> dict[str, Any]:
                 }
                 for each in await registry.reports()
             ],
-            "dead_letters": [asdict(each) for each in (await registry.dead_letters())[:20]],
+            "dead_letters": [asdict(each) for each in (await registry.dead_letters())[:DEAD_LETTERS_SHOWN_MAX]],
         }
-    finally:
-        await registry.close()
 
 
 async def _queues(settings: Settings) -> dict[str, Any]:
@@ -95,30 +91,16 @@ async def _queues(settings: Settings) -> dict[str, Any]:
 
 
 async def _outbox(settings: Settings) -> dict[str, Any]:
-    clock = SystemClock()
-    outbox = DatabaseOutbox(outbox_database(settings, clock), clock)
-    await outbox.open()
-    try:
+    async with opened(build_outbox(settings, SystemClock())) as outbox:
         return asdict(await outbox.counts())
-    finally:
-        await outbox.close()
 
 
 async def _suppressions(settings: Settings) -> dict[str, Any]:
-    clock = SystemClock()
-    entries = DatabaseSuppressionList(control_database(settings, clock), clock)
-    await entries.open()
-    try:
+    async with opened(build_suppression_list(settings, SystemClock())) as entries:
         return {"entries": await entries.count()}
-    finally:
-        await entries.close()
 
 
 async def _store(settings: Settings) -> dict[str, Any]:
-    store = build_store(settings)
-    await store.open()
-    try:
+    async with opened(build_store(settings)) as store:
         totals = await read_totals(store)
         return {"message_events": totals.message_events, "metrics": sum(totals.metrics_by_type.values())}
-    finally:
-        await store.close()

@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 
 from omni_etl import telemetry
 from omni_etl.backends.clickhouse import ClickHouseStore
-from omni_etl.backends.database.registry import DatabaseRegistry
 from omni_etl.backends.redis import RedisTracker
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock, SystemClock
@@ -23,7 +22,8 @@ from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.limits import SupervisorLimits
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.tracker import Tracker
-from omni_etl.wiring.databases import build_queue, control_database
+from omni_etl.wiring.databases import build_registry
+from omni_etl.wiring.queues import build_queue
 from omni_etl.wiring.services import check_services
 from omni_etl.wiring.stores import build_store
 
@@ -54,7 +54,8 @@ class Parent:
         registry = self.engines.registry
         await self._until_there("database", registry.open)
         await self._until_there("database", lambda: registry.register(self.services))
-        self.supervisor.hear(await self._until_there("database", registry.services))
+        asked_at = self.clock.now()
+        self.supervisor.hear(await self._until_there("database", registry.services), asked_at=asked_at)
         await self._until_there("queue", lambda: self.engines.queue.open(queue_names(self.services)))
         epoch = await self._epoch()
         await self._try_tracker(epoch)
@@ -82,7 +83,8 @@ class Parent:
     async def _epoch(self) -> str:
         """The word that makes tracker marks believable: database and store agree on it, else a new one is made.
 
-        One of them restored from a backup has lost effects that the marks still claim; then every ledger is asked again.
+        An engine that was made anew or wiped has lost the effects that marks still claim; then every ledger is asked
+        again. One restored from a backup brings the word back: whoever restores flushes the tracker (RUNBOOK).
         """
         fresh = secrets.token_hex(8)
         try:
@@ -125,7 +127,9 @@ def build_parent(settings: Settings) -> Parent:
     engines = Engines(
         queue=build_queue(settings, clock),
         tracker=build_tracker(settings),
-        registry=DatabaseRegistry(control_database(settings, clock), clock),
+        registry=build_registry(settings, clock),
+        clock=clock,
+        rng=rng,
     )
     supervisor = Supervisor(engines=engines, services=services, limits=_limits(settings), clock=clock, rng=rng)
     children = Children(

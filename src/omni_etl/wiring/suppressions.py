@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.clock import SystemClock
 from omni_etl.service import Service
 from omni_etl.services.suppressions import Suppressions
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database
+from omni_etl.wiring.databases import build_suppression_list
 
 
 def build(settings: Settings) -> Service:
     """Entry point `suppressions`."""
-    clock = SystemClock()
-    return Suppressions(DatabaseSuppressionList(control_database(settings, clock), clock))
+    return Suppressions(build_suppression_list(settings, SystemClock()))

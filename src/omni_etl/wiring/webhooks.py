@@ -5,22 +5,20 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from omni_etl.backends.database.outbox import DatabaseOutbox
-from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.backends.http import AiohttpPoster
 from omni_etl.clock import SystemClock
 from omni_etl.service import Service
 from omni_etl.services.webhooks import DeliveryLimits, WebhooksService, is_allowed, parse_networks
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database, outbox_database
+from omni_etl.wiring.databases import build_outbox, build_webhooks
 
 
 def build(settings: Settings) -> Service:
     """Entry point `webhooks`."""
     clock = SystemClock()
     return WebhooksService(
-        webhooks=DatabaseWebhooks(control_database(settings, clock), clock),
-        outbox=DatabaseOutbox(outbox_database(settings, clock), clock),
+        webhooks=build_webhooks(settings, clock),
+        outbox=build_outbox(settings, clock),
         poster=AiohttpPoster(
             is_allowed=partial(is_allowed, networks=parse_networks(settings.webhooks_allow_networks)),
             timeout_seconds=settings.webhooks_timeout_seconds,

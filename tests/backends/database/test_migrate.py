@@ -47,7 +47,7 @@ def test_two_processes_may_start_at_once(tmp_path: Path, start: Start) -> None:
             process.stdin.write("go\n")
             process.stdin.flush()
     assert [process.wait(60) for process in processes] == [0, 0]
-    assert {applied(path, "queue")[0] for path in paths} == {("queue_0001",)}
+    assert {applied(path, "queue")[0] for path in paths} == {("queue_0002",)}
 
 
 RACER = """

@@ -1,17 +1,14 @@
 """The outbox in a database, where the contract's suite cannot look: whole or not at all, small, and pruned."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from tests.backends.database.conftest import Start
+from tests.backends.database.conftest import Start, opened
 from tests.builders import envelope, line
 
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.outbox import GIVEN_UP_KEPT_MS, DatabaseOutbox
 from omni_etl.clock import ManualClock
 from omni_etl.outbox import Batch, OutboxCounts
@@ -39,20 +36,21 @@ async def test_a_put_that_fails_leaves_no_note(outbox_part: Database, clock: Man
     assert await outbox.put(envelope([line()], seq=2), [batch("b")])
 
 
-async def test_ledger_batches_and_counters_agree_after_a_kill(tmp_path: Path, start: Start) -> None:
+async def test_ledger_batches_and_counters_agree_after_a_kill(
+    database_url: str, clock: ManualClock, start: Start
+) -> None:
     """Kill -9 in the middle of puts: every envelope is in all three of them or in none."""
-    process = start(PUTTER.format(directory=tmp_path))
+    process = start(PUTTER.format(url=database_url))
     assert process.stdout is not None
     confirmed = [process.stdout.readline() for _ in range(10)]
     process.kill()
     confirmed += [each for each in process.stdout if each.endswith("\n")]
-    with closing(sqlite3.connect(tmp_path / "outbox.sqlite")) as connection:
-        [noted] = connection.execute("SELECT count(*) FROM webhooks_ledger").fetchone()
-        counted = connection.execute("SELECT waiting_batches, waiting_events FROM outbox_counters").fetchone()
-        [batches] = connection.execute("SELECT count(*) FROM outbox_batches").fetchone()
-        [bodies] = connection.execute("SELECT count(*) FROM outbox_bodies").fetchone()
+    async with opened(open_database(database_url, "outbox", clock)) as database:
+        counts = await DatabaseOutbox(database, clock).counts()
+        tables = ("webhooks_ledger", "outbox_batches", "outbox_bodies")
+        noted, batches, bodies = [await figures(database, f"SELECT count(*) FROM {each}") for each in tables]
     assert noted >= len(confirmed)
-    assert counted == (noted * 40, noted * 4_000)
+    assert (counts.waiting_batches, counts.waiting_events) == (noted * 40, noted * 4_000)
     assert batches == bodies == noted * 40
 
 
@@ -65,7 +63,7 @@ from omni_etl.outbox import Batch
 
 async def main():
     clock = SystemClock()
-    outbox = DatabaseOutbox(open_database("sqlite:///{directory}", "outbox", clock), clock)
+    outbox = DatabaseOutbox(open_database("{url}", "outbox", clock), clock)
     await outbox.open()
     seq = 0
     while True:

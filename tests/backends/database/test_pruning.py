@@ -1,8 +1,9 @@
 """Pruning: old rows go in small bites, seldom, and never in the way of the work."""
 
-from pathlib import Path
+import asyncio
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
+from tests.backends.database.conftest import away, until_blocked
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.pruning import PAUSE_SECONDS, ROWS_MAX, Pruning
@@ -46,13 +47,23 @@ async def test_a_glance_at_the_clock_is_all_it_costs(control: Database, clock: M
     assert await pruning.run(suppressions_ledger, OLD) == 10
 
 
-async def test_an_outage_is_no_matter(control: Database, clock: ManualClock, tmp_path: Path) -> None:
+async def test_an_outage_is_no_matter(control: Database, clock: ManualClock) -> None:
     """The work before it stands; the rows go another time."""
     await fill(control, 10)
     pruning = Pruning(control, clock)
-    moved = tmp_path.with_name(tmp_path.name + "-moved")
-    tmp_path.rename(moved)
-    assert await pruning.run(suppressions_ledger, OLD) == 0
-    moved.rename(tmp_path)
+    async with away(control):
+        assert await pruning.run(suppressions_ledger, OLD) == 0
     clock.advance(PAUSE_SECONDS + 1)
     assert await pruning.run(suppressions_ledger, OLD) == 10
+
+
+async def test_a_row_that_is_written_anew_meanwhile_stays(control: Database, clock: ManualClock) -> None:
+    """An address suppressed again while its old tombstone is being cleared away is not lost with it."""
+    await fill(control, 1)
+    renew = update(suppressions_ledger).where(suppressions_ledger.c.key == "0").values(applied_at_ms=1_000)
+    async with control.writing() as connection:
+        await connection.execute(renew)
+        pruning = asyncio.create_task(Pruning(control, clock).run(suppressions_ledger, OLD))
+        await until_blocked(control)
+    assert await pruning == 0
+    assert await count(control) == 2

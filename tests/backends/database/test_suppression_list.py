@@ -1,7 +1,9 @@
 """The suppression list in a database, where the contract's suite cannot look: what is pruned, and along which index."""
 
+import asyncio
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import text
 from tests.builders import envelope, line
 
@@ -48,6 +50,7 @@ async def test_an_envelope_that_says_nothing_writes_nothing(control: Database, c
     assert await rows(control, "suppressions_ledger") == 0
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_counting_and_pruning_read_indexes_of_their_own(control: Database) -> None:
     """A million entries do not make the minute's pruning slow, nor a hundred thousand tombstones the count."""
     statements = {
@@ -59,3 +62,14 @@ async def test_counting_and_pruning_read_indexes_of_their_own(control: Database)
         for statement, index in statements.items():
             [step] = await connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
             assert index in step.detail
+
+
+async def test_sayings_at_the_same_time_never_wait_crosswise(control: Database, clock: ManualClock) -> None:
+    """Whatever the order in which two envelopes speak of the same addresses: PostgreSQL would end one as a deadlock."""
+    listed = DatabaseSuppressionList(control, clock)
+    said = [replace(saying(clock), recipient=f"{number}@example.com") for number in range(50)]
+    for number in range(15):
+        forth = [replace(each, said_at_ms=1_000 * number + position) for position, each in enumerate(said)]
+        back = [replace(each, said_at_ms=1_000 * number - position) for position, each in enumerate(said)]
+        await asyncio.gather(*(listed.say(each) for each in (forth, back, forth[25:] + forth[:25])))
+    assert await listed.count() == 50

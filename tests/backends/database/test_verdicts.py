@@ -1,9 +1,9 @@
 """Verdicts: many in one transaction, each with its own answer."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
+from tests.backends.database.conftest import away
 from tests.builders import envelope, line
 
 from omni_etl import telemetry
@@ -70,12 +70,10 @@ async def test_who_is_cancelled_while_writing_for_others_fails_them_not(
     assert [results[0], *results[2:]] == [True] * 49
 
 
-async def test_an_outage_is_told_to_all_who_waited(outbox_part: Database, due: list[DueBatch], tmp_path: Path) -> None:
+async def test_an_outage_is_told_to_all_who_waited(outbox_part: Database, due: list[DueBatch]) -> None:
     """Nobody waits for ever, and when it is back the same claims are good."""
     verdicts = Verdicts(outbox_part)
-    moved = tmp_path.with_name(tmp_path.name + "-moved")
-    tmp_path.rename(moved)
-    results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due), return_exceptions=True)
-    assert {type(result) for result in results} == {UnavailableError}
-    moved.rename(tmp_path)
+    async with away(outbox_part):
+        results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due), return_exceptions=True)
+        assert {type(result) for result in results} == {UnavailableError}
     assert await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due)) == [True] * 50

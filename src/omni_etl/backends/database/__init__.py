@@ -1,4 +1,4 @@
-"""The database behind five contracts: SQLite now, through SQL that PostgreSQL understands as well."""
+"""The database behind six contracts: SQLite or PostgreSQL, through SQL that both understand; see product.py."""
 
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.keys import DatabaseKeys

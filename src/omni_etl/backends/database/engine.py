@@ -9,75 +9,68 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Final
 
 from sqlalchemy import Table
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl import telemetry
-from omni_etl.backends.database import sqlite
 from omni_etl.backends.database.migrate import Part, setting_name
+from omni_etl.backends.database.postgresql import Postgresql
+from omni_etl.backends.database.product import Insert, Product
+from omni_etl.backends.database.sqlite import Sqlite
 from omni_etl.clock import Clock
 from omni_etl.errors import SettingsError, UnavailableError
 
-SCHEME: Final = "sqlite:///"
-
 
 def open_database(url: str, part: Part, clock: Clock) -> Database:
-    """One part of the database at `url`, not yet connected: `sqlite:///directory`, for the queue `sqlite:///file`.
-
-    As in SQLAlchemy, what follows the third slash is the path: `sqlite:////var/lib/omni` is absolute.
+    """One part of the database at `url`, not yet connected; see `sqlite.path_of` and `postgresql.place_of` for its form.
 
     Raises:
-        SettingsError: an unknown scheme, or no path.
+        SettingsError: an unknown scheme, or a URL that names nothing.
 
     """
-    scheme, separator, place = url.partition(SCHEME)
-    if scheme or not separator or not place:
-        found = url.partition(":")[0]  # the scheme alone: what follows may hold a password
-        raise SettingsError(setting_name(part), f"the scheme {found!r}", f"Write {SCHEME}PATH.")
-    path = Path(place).absolute()
-    if part != "queue":
-        return Database(path / f"{part}.sqlite", part, clock)
-    if path.is_dir():
-        raise SettingsError(setting_name(part), f"the directory {path}", "Name a file in it, such as queue.sqlite.")
-    return Database(path, part, clock)
+    scheme = url.partition(":")[0]  # the scheme alone is shown: what follows may hold a password
+    if scheme == "sqlite":
+        return Database(Sqlite(url, part), part, clock)
+    if scheme == "postgresql":
+        return Database(Postgresql(url, part), part, clock)
+    fix = "Write sqlite:///PATH or postgresql://user:password@host:port/name."
+    raise SettingsError(setting_name(part), f"the scheme {scheme!r}", fix)
 
 
 class Database:
     """One part, shared by the contracts that live in it; each opens and closes it with itself as the holder.
 
-    Writers of this process queue for one connection in the order in which they came: SQLite's own busy-waiting is not
-    fair. Readers have a small pool and see what was committed when they began.
+    Writers of this process take turns in the order in which they came, as many at once as the product bears. Readers see
+    what was committed when they began.
     """
 
-    def __init__(self, path: Path, part: Part, clock: Clock) -> None:
-        self.path = path
-        self.part: Part = part
+    def __init__(self, product: Product, part: Part, clock: Clock) -> None:
+        self.product = product
         self._clock = clock
-        self._writer = sqlite.writer(path)
-        self._readers = sqlite.readers(path)
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Semaphore(product.writers_max)
         self._opening = asyncio.Lock()
         self._holders: set[object] = set()
         self._migrated = False
         self._write_seconds = telemetry.database_write_seconds.labels(part)
 
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return self.product.place
+
     async def open(self, holder: object) -> None:
-        """Migrate, once. A file that vanishes later is waited for, never made anew: an empty ledger would tell lies.
+        """Migrate, once.
 
         Raises:
-            SettingsError: a schema newer than this program.
-            UnavailableError: the file cannot be opened.
+            SettingsError: what waiting cannot heal, such as a schema newer than this program.
+            UnavailableError: it cannot be reached.
 
         """
         async with self._opening:
             if not self._migrated:
                 with self._translated():
-                    await asyncio.to_thread(sqlite.migrate_file, self.path, self.part)
+                    await self.product.migrate()
                 self._migrated = True
             self._holders.add(holder)
 
@@ -85,14 +78,17 @@ class Database:
         """The last holder closes the connections."""
         self._holders.discard(holder)
         if not self._holders:
-            await self._writer.dispose()
-            await self._readers.dispose()
+            await self.product.writer.dispose()
+            await self.product.readers.dispose()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads."""
         with self._translated():
-            async with self._readers.begin() as connection:
+            async with (
+                asyncio.timeout(self.product.transaction_seconds_max),
+                self.product.readers.begin() as connection,
+            ):
                 yield connection
 
     @asynccontextmanager
@@ -100,26 +96,46 @@ class Database:
         """A transaction that is durable when this block ends without an error; an error leaves nothing behind."""
         async with self._turn:
             started = self._clock.monotonic()
-            place = sqlite.place(self.path)
+            spot = self.product.spot()
             with self._translated():
-                async with self._writer.begin() as connection:
+                async with (
+                    asyncio.timeout(self.product.transaction_seconds_max),
+                    self.product.writer.begin() as connection,
+                ):
                     yield connection
-            if sqlite.place(self.path) != place:
-                # Committed into a file that was unlinked or replaced meanwhile: it may reach nobody.
-                raise UnavailableError(f"{self.path}: the file was replaced during a write")
+            if self.product.spot() != spot:
+                raise UnavailableError(f"{self.place}: the file was replaced during a write")
             self._write_seconds.observe(self._clock.monotonic() - started)
 
-    def insert(self, table: Table) -> sqlite.Insert:
+    def insert(self, table: Table) -> Insert:
         """An INSERT that knows `ON CONFLICT`."""
-        return sqlite.insert(table)
+        return self.product.insert(table)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            if not sqlite.is_trouble(error):
+        except self.product.errors as error:
+            reason = self.product.trouble(error)
+            if reason is None:
                 raise
-            raise UnavailableError(f"{self.path}: {error.orig}") from error
-        except (OSError, PoolTimeoutError) as error:
-            raise UnavailableError(f"{self.path}: {error}") from error
+            raise UnavailableError(f"{self.place}: {reason}") from error
+
+
+class Holder:
+    """A contract that lives in a part, perhaps beside others, with the time as its tables count it."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        await self._database.open(self)
+
+    async def close(self) -> None:
+        """Give back connections."""
+        await self._database.close(self)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now() * 1000)

@@ -6,26 +6,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Holder
 from omni_etl.backends.database.tables import api_keys
-from omni_etl.clock import Clock
 from omni_etl.keys import ApiKey, digest, new_secret
 
 
-class DatabaseKeys:
+class DatabaseKeys(Holder):
     """Keys by the SHA-256 of their secret; a key's id is the beginning of that digest."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._database.close(self)
 
     async def create(self, name: str) -> str:
         """Make a key and answer its secret; names may repeat."""
@@ -55,9 +42,6 @@ class DatabaseKeys:
         async with self._database.writing() as connection:
             statement = update(api_keys).where(*stands).values(revoked_at_ms=self._now_ms())
             return bool((await connection.execute(statement)).rowcount)
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now() * 1000)
 
 
 def _api_key(row: RowMapping) -> ApiKey:

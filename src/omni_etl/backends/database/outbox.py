@@ -11,7 +11,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl.backends.database import ledger
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import outbox_batches, outbox_bodies, outbox_counters, webhooks_ledger
 from omni_etl.backends.database.verdicts import Verdict, Verdicts
@@ -22,22 +22,13 @@ from omni_etl.outbox import Batch, DueBatch, OutboxCounts
 GIVEN_UP_KEPT_MS: Final = 14 * 86_400_000  # as long as dead letters
 
 
-class DatabaseOutbox:
+class DatabaseOutbox(Holder):
     """Batches for customers, with webhooks' ledger. A claim that lapsed decides as long as nobody took the batch again."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._pruning = Pruning(database, clock)
         self._verdicts = Verdicts(database)
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._database.close(self)
 
     async def put(self, envelope: Envelope, batches: Sequence[Batch]) -> bool:
         """One transaction. An envelope without batches is noted too: webhooks that come later do not get its events."""
@@ -114,9 +105,6 @@ class DatabaseOutbox:
         await self._pruning.run(webhooks_ledger, webhooks_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS)
         given_up = outbox_batches.c.state == "given_up"
         await self._pruning.run(outbox_batches, given_up & (outbox_batches.c.due_at_ms < now_ms - GIVEN_UP_KEPT_MS))
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now() * 1000)
 
 
 async def _count_waiting(connection: AsyncConnection, batches: Sequence[Batch]) -> None:

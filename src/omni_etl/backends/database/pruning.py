@@ -34,7 +34,8 @@ class Pruning:
         old = select(*table.primary_key.columns).where(condition).limit(self._rows_max)
         try:
             async with self._database.writing() as connection:
-                gone = (await connection.execute(delete(table).where(key.in_(old)))).rowcount
+                # The condition again: another's write since `old` looked (PostgreSQL waits for it) may have saved the row.
+                gone = (await connection.execute(delete(table).where(key.in_(old), condition))).rowcount
         except UnavailableError:
             gone = 0
         self._next_at[table] = self._clock.monotonic() + (PAUSE_SECONDS if gone < self._rows_max else 0.0)

@@ -1,8 +1,7 @@
 """The queue in a database: a lease is a time in a row, set in a short transaction.
 
-Messages and payloads are tables of their own, so that taking a lease does not rewrite 200 KB. A receipt is good until
-the next receive or release: a lapsed lease that nobody else took can still be deleted (only confirmed *done* deletes,
-so that is work saved), but not extended.
+A receipt is good until the next receive or release: a lapsed lease that nobody else took can still be deleted (only
+confirmed *done* deletes, so that is work saved), but not extended.
 """
 
 from __future__ import annotations
@@ -17,12 +16,14 @@ from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from omni_etl import telemetry
 from omni_etl.backends.bell import Bell
 from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.payload_days import PayloadDays
+from omni_etl.backends.database.payloads import Payloads
+from omni_etl.backends.database.postgresql import Postgresql
 from omni_etl.backends.database.pruning import Pruning
-from omni_etl.backends.database.tables import queue_messages, queue_payloads
+from omni_etl.backends.database.tables import queue_messages
 from omni_etl.clock import Clock
 from omni_etl.envelope import LANES, SealedEnvelope
 from omni_etl.queue import (
-    LANE_RETENTION_SECONDS,
     Depth,
     Failures,
     Lease,
@@ -54,7 +55,6 @@ class DatabaseQueue:
         batch_bytes_max=4 * MIB,
         receive_count_max=10,
         lease_seconds_max=43_200,
-        retention_seconds=LANE_RETENTION_SECONDS,
     )
 
     def __init__(self, database: Database, clock: Clock, *, poll_seconds: float = 0.1) -> None:
@@ -63,6 +63,8 @@ class DatabaseQueue:
         self._poll_seconds = poll_seconds
         self._bells: defaultdict[str, Bell] = defaultdict(Bell)
         self._pruning: dict[str, Pruning] = {}
+        in_days = isinstance(database.product, Postgresql)
+        self._payloads = PayloadDays(database, clock) if in_days else Payloads()
 
     async def open(self, queue_names: Sequence[str]) -> None:
         """Connect and migrate; a queue exists by being named."""
@@ -135,16 +137,14 @@ class DatabaseQueue:
 
     async def _insert(self, queue_name: str, envelopes: Sequence[SealedEnvelope]) -> None:
         now_ms = self._now_ms()
+        await self._payloads.prepare(queue_name, now_ms)
         message = {"queue_name": queue_name, "ready_at_ms": now_ms, "receive_count": 0, "sent_at_ms": now_ms}
         async with self._database.writing() as connection:
             ids = await connection.execute(
                 insert(queue_messages).returning(queue_messages.c.id), [message for _ in envelopes]
             )
-            payloads = [
-                {"id": id_, "header": each.header, "payload": each.payload}
-                for id_, each in zip(ids.scalars(), envelopes, strict=True)
-            ]
-            await connection.execute(insert(queue_payloads), payloads)
+            kept = dict(zip(ids.scalars(), envelopes, strict=True))
+            await self._payloads.keep(connection, kept, queue_name=queue_name, sent_at_ms=now_ms)
 
     async def _take(self, queue_name: str, count_max: int, lease_seconds: int) -> list[Lease]:
         now_ms = self._now_ms()
@@ -173,9 +173,9 @@ class DatabaseQueue:
         return await self._leases(queue_name, receipt, taken)
 
     async def _leases(self, queue_name: str, receipt: str, taken: Sequence[Any]) -> list[Lease]:
-        payloads = select(queue_payloads).where(queue_payloads.c.id.in_([row.id for row in taken]))
+        sent_at_ms = {row.id: row.sent_at_ms for row in taken}
         async with self._database.reading() as connection:
-            found = {row.id: SealedEnvelope(row.header, row.payload) for row in await connection.execute(payloads)}
+            found = await self._payloads.find(connection, sent_at_ms, queue_name=queue_name)
         return [
             Lease(
                 queue_name=queue_name,
@@ -190,8 +190,9 @@ class DatabaseQueue:
 
     async def _change(self, statement: Any, leases: Sequence[Lease]) -> Failures:
         if leases:
-            receipts = [lease.receipt.partition(".") for lease in leases]
-            rows = [{"lease_id": int(id_), "lease_receipt": receipt} for id_, _, receipt in receipts]
+            receipts = [(int(id_), receipt) for id_, _, receipt in (each.receipt.partition(".") for each in leases)]
+            # In order, so that two calls at the same time never wait for each other's rows.
+            rows = [{"lease_id": id_, "lease_receipt": receipt} for id_, receipt in sorted(receipts)]
             async with self._database.writing() as connection:
                 await connection.execute(statement, rows)
         return {}
@@ -204,6 +205,7 @@ class DatabaseQueue:
             if gone:
                 telemetry.queue_envelopes_expired.labels(name).inc(gone)
                 telemetry.get_logger().error("queue_envelopes_expired", queue=name, count=gone)
+        await self._payloads.tend()
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import select, update
 
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import dead_letter_reasons, fleet_words, role_reports, service_registrations
 from omni_etl.clock import Clock
-from omni_etl.registry import DeadLetter, RegisteredService, RoleReport
+from omni_etl.registry import REGISTRATION_SECONDS, DeadLetter, RegisteredService, RoleReport
 
 HOUR_MS: Final = 3_600_000
 REPORTS_KEPT_MS: Final = 24 * HOUR_MS
@@ -19,24 +19,15 @@ REASONS_KEPT_MS: Final = 60 * 24 * HOUR_MS  # four times what a queue keeps of d
 REASONS_SHOWN_MAX: Final = 1_000
 
 
-class DatabaseRegistry:
+class DatabaseRegistry(Holder):
     """What the fleet agrees on; times are this process's clock."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._pruning = Pruning(database, clock)
 
-    async def open(self) -> None:
-        """Connect and migrate."""
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._database.close(self)
-
     async def register(self, names: Sequence[str]) -> None:
-        """A known name keeps its time, a retired one is owed what is cut from now on; the first ever are owed everything.
+        """A known name keeps its time, others are owed what is cut a grace from now on; the first ever are owed everything.
 
         A hose may have cut envelopes before the first parent came. Nobody but the first services can be meant by them.
         """
@@ -50,8 +41,8 @@ class DatabaseRegistry:
         )
         async with self._database.writing() as connection:
             is_first = (await connection.execute(select(service_registrations.c.name).limit(1))).first() is None
-            since_ms = 0 if is_first else self._now_ms()
-            rows = [{"name": name, "registered_at_ms": since_ms, "retired": False} for name in names]
+            since_ms = 0 if is_first else self._now_ms() + int(REGISTRATION_SECONDS * 1000)
+            rows = [{"name": name, "registered_at_ms": since_ms, "retired": False} for name in sorted(names)]
             await connection.execute(statement, rows)
 
     async def retire(self, name: str) -> bool:
@@ -112,15 +103,10 @@ class DatabaseRegistry:
             await connection.execute(self._database.insert(dead_letter_reasons).on_conflict_do_nothing(), row)
         await self._pruning.run(dead_letter_reasons, dead_letter_reasons.c.died_at_ms < now_ms - REASONS_KEPT_MS)
 
-    async def dead_letters(self, service: str | None = None) -> list[DeadLetter]:
+    async def dead_letters(self) -> list[DeadLetter]:
         """Newest first."""
         statement = (
             select(dead_letter_reasons).order_by(dead_letter_reasons.c.died_at_ms.desc()).limit(REASONS_SHOWN_MAX)
         )
-        if service is not None:
-            statement = statement.where(dead_letter_reasons.c.service == service)
         async with self._database.reading() as connection:
             return [DeadLetter(**row) for row in (await connection.execute(statement)).mappings()]
-
-    def _now_ms(self) -> int:
-        return int(self._clock.now() * 1000)

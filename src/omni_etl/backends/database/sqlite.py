@@ -1,7 +1,8 @@
-"""What is SQLite's own: the file, its pragmas, its locks and its words for trouble. Another engine has another such file."""
+"""What is SQLite's own: the file, its pragmas, its locks and its words for trouble. PostgreSQL's stands beside it."""
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -10,16 +11,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from omni_etl.backends.database.migrate import Part, migrate
+from omni_etl.backends.database.migrate import Part, migrate, setting_name
+from omni_etl.backends.database.product import Product
+from omni_etl.errors import SettingsError
 
-__all__ = ["Insert", "insert", "is_trouble", "migrate_file", "place", "readers", "writer"]
-
+PREFIX: Final = "sqlite:///"
 READERS_MAX: Final = 4
 PAGE_BYTES: Final = 8192
 BUSY_MS_MAX: Final = 10_000  # another process may write; longer than this is trouble
@@ -41,6 +44,61 @@ _TROUBLE: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+
+
+class Sqlite(Product):
+    """A file. One connection writes, because SQLite's own busy-waiting is not fair; readers have a small pool.
+
+    A file that vanishes later is waited for, never made anew: an empty ledger would tell lies.
+    """
+
+    writers_max = 1
+    transaction_seconds_max = None
+    errors = (DBAPIError, PoolTimeoutError, OSError)
+
+    def __init__(self, url: str, part: Part) -> None:
+        self._part: Part = part
+        self._path = path_of(url, part)
+        self.place = str(self._path)
+        self.writer = writer(self._path)
+        self.readers = readers(self._path)
+
+    async def migrate(self) -> None:
+        """Make the file, too."""
+        await asyncio.to_thread(migrate_file, self._path, self._part)
+
+    def trouble(self, error: Exception) -> str | None:
+        """Disk, lock or file."""
+        if not isinstance(error, DBAPIError):
+            return str(error)
+        return str(error.orig) if is_trouble(error) else None
+
+    def insert(self, table: Table) -> Insert:
+        """SQLite's."""
+        return insert(table)
+
+    def spot(self) -> tuple[int, int] | None:
+        """Which file stands there: one that was unlinked or replaced meanwhile reaches nobody."""
+        return place(self._path)
+
+
+def path_of(url: str, part: Part) -> Path:
+    """The file that a URL names: `sqlite:///directory`, for the queue `sqlite:///file`.
+
+    As in SQLAlchemy, what follows the third slash is the path: `sqlite:////var/lib/omni` is absolute.
+
+    Raises:
+        SettingsError: no path, or a directory where a file is wanted.
+
+    """
+    if not url.startswith(PREFIX) or url == PREFIX:
+        raise SettingsError(setting_name(part), f"no path after {PREFIX}", f"Write {PREFIX}PATH.")
+    path = Path(url.removeprefix(PREFIX)).absolute()
+    if part != "queue":
+        return path / f"{part}.sqlite"
+    if path.is_dir():
+        raise SettingsError(setting_name(part), f"the directory {path}", "Name a file in it, such as queue.sqlite.")
+    return path
 
 
 def writer(path: Path) -> AsyncEngine:

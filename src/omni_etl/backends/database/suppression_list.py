@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl.backends.database import ledger
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import suppressions, suppressions_ledger
 from omni_etl.clock import Clock
@@ -19,21 +19,12 @@ from omni_etl.suppression_list import Entry, Saying, address_key
 TOMBSTONES_KEPT_MS: Final = 90 * 86_400_000
 
 
-class DatabaseSuppressionList:
+class DatabaseSuppressionList(Holder):
     """Rows hold what was said last: entries that hold, and tombstones."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+        super().__init__(database, clock)
         self._pruning = Pruning(database, clock)
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._database.close(self)
 
     async def apply(self, envelope: Envelope, sayings: Sequence[Saying]) -> bool:
         """One transaction. Without sayings nothing is written, only the checksum compared.
@@ -102,7 +93,7 @@ class DatabaseSuppressionList:
         statement = new.on_conflict_do_update(
             index_elements=[stands.recipient, stands.subaccount_id, stands.type], set_=values, where=is_greater
         )
-        await connection.execute(statement, [_row(saying) for saying in _greatest(sayings)])
+        await connection.execute(statement, _rows(sayings))
 
     async def _prune(self, now_ms: int) -> None:
         ledger_old = suppressions_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS
@@ -112,14 +103,12 @@ class DatabaseSuppressionList:
             suppressions, and_(~suppressions.c.suppressed, suppressions.c.said_at_ms < said_before_ms)
         )
 
-    def _now_ms(self) -> int:
-        return int(self._clock.now() * 1000)
 
-
-def _greatest(sayings: Sequence[Saying]) -> list[Saying]:
-    """The last word about each (subaccount, recipient, type), whatever the order in the envelope."""
+def _rows(sayings: Sequence[Saying]) -> list[dict[str, object]]:
+    """The last word about each, whatever the order in the envelope; sorted, so that two writers never wait crosswise."""
     ordered = sorted(sayings, key=lambda each: (each.said_at_ms, each.said_id))
-    return list({(each.subaccount_id, each.recipient, each.type): each for each in ordered}.values())
+    greatest = {(each.recipient, each.subaccount_id, each.type): each for each in ordered}
+    return [_row(greatest[key]) for key in sorted(greatest)]
 
 
 def _row(saying: Saying) -> dict[str, object]:

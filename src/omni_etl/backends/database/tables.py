@@ -18,23 +18,24 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     text,
 )
+
+from omni_etl.backends.database.texts import AnyText, KeyText
 
 CONTROL: Final = MetaData()
 OUTBOX: Final = MetaData()
 QUEUE: Final = MetaData()
+QUEUE_DAYS: Final = MetaData()
+"""In PostgreSQL only."""
 
 BigId: Final = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite numbers rows by itself only where the type is spelled INTEGER."""
-ByteOrdered: Final = Text().with_variant(Text(collation="C"), "postgresql")
-"""Text whose order decides something must have the same order everywhere."""
 
 service_registrations: Final = Table(
     "service_registrations",
     CONTROL,
-    Column("name", Text, primary_key=True),
+    Column("name", AnyText, primary_key=True),
     Column("registered_at_ms", BigInteger, nullable=False),
     Column("retired", Boolean, nullable=False),
 )
@@ -42,15 +43,15 @@ service_registrations: Final = Table(
 fleet_words: Final = Table(
     "fleet_words",
     CONTROL,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", AnyText, primary_key=True),
+    Column("value", AnyText, nullable=False),
 )
 
 role_reports: Final = Table(
     "role_reports",
     CONTROL,
-    Column("role", Text, primary_key=True),
-    Column("instance", Text, primary_key=True),
+    Column("role", AnyText, primary_key=True),
+    Column("instance", AnyText, primary_key=True),
     Column("seen_at_ms", BigInteger, nullable=False, index=True),
     Column("state", JSON, nullable=False),
 )
@@ -58,17 +59,17 @@ role_reports: Final = Table(
 dead_letter_reasons: Final = Table(
     "dead_letter_reasons",
     CONTROL,
-    Column("service", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
+    Column("service", AnyText, primary_key=True),
+    Column("key", AnyText, primary_key=True),
+    Column("reason", AnyText, nullable=False),
     Column("died_at_ms", BigInteger, nullable=False, index=True),
 )
 
 api_keys: Final = Table(
     "api_keys",
     CONTROL,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("name", AnyText, nullable=False),
     Column("secret_sha256", LargeBinary, nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
@@ -77,29 +78,29 @@ api_keys: Final = Table(
 webhooks: Final = Table(
     "webhooks",
     CONTROL,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("target", Text, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("name", AnyText, nullable=False),
+    Column("target", AnyText, nullable=False),
     Column("events", JSON, nullable=False),
     Column("subaccount_id", BigInteger, nullable=False),
     Column("exception_subaccounts", JSON, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("custom_headers", JSON, nullable=False),
-    Column("auth_header", Text),
+    Column("auth_header", AnyText),
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
 suppressions: Final = Table(
     "suppressions",
     CONTROL,
-    Column("recipient", Text, primary_key=True),  # first: an address is asked for, often of all subaccounts
+    Column("recipient", KeyText, primary_key=True),  # first: an address is asked for, often of all subaccounts
     Column("subaccount_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("type", Text, primary_key=True),
+    Column("type", AnyText, primary_key=True),
     Column("suppressed", Boolean, nullable=False),
     Column("said_at_ms", BigInteger, nullable=False),
-    Column("said_id", ByteOrdered, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("said_id", AnyText, nullable=False),
+    Column("source", AnyText, nullable=False),
+    Column("description", AnyText, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -121,8 +122,8 @@ def _ledger(name: str, metadata: MetaData) -> Table:
     return Table(
         name,
         metadata,
-        Column("key", Text, primary_key=True),
-        Column("checksum", Text, nullable=False),
+        Column("key", AnyText, primary_key=True),
+        Column("checksum", AnyText, nullable=False),
         Column("applied_at_ms", BigInteger, nullable=False, index=True),
         sqlite_with_rowid=False,
     )
@@ -134,24 +135,24 @@ webhooks_ledger: Final = _ledger("webhooks_ledger", OUTBOX)
 outbox_batches: Final = Table(
     "outbox_batches",
     OUTBOX,
-    Column("id", Text, primary_key=True),
-    Column("webhook_id", Text, nullable=False),
-    Column("target", Text, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("webhook_id", AnyText, nullable=False),
+    Column("target", AnyText, nullable=False),
     Column("headers", JSON, nullable=False),
     Column("event_count", Integer, nullable=False),
-    Column("state", Text, nullable=False),  # waiting, given_up; what was delivered is gone
+    Column("state", AnyText, nullable=False),  # waiting, given_up; what was delivered is gone
     Column("attempts", Integer, nullable=False),
     Column("cut_at_ms", BigInteger, nullable=False),
     Column("due_at_ms", BigInteger, nullable=False),  # claimed: until when; given up: since when
-    Column("claim", Text),
-    Column("last_answer", Text),  # status or reason of the last attempt
+    Column("claim", AnyText),
+    Column("last_answer", AnyText),  # status or reason of the last attempt
 )
 Index("outbox_batches_due", outbox_batches.c.state, outbox_batches.c.due_at_ms)
 
 outbox_bodies: Final = Table(
     "outbox_bodies",
     OUTBOX,
-    Column("batch_id", Text, ForeignKey(outbox_batches.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("batch_id", AnyText, ForeignKey(outbox_batches.c.id, ondelete="CASCADE"), primary_key=True),
     Column("body", LargeBinary, nullable=False),  # zstd
 )
 
@@ -171,9 +172,9 @@ queue_messages: Final = Table(
     "queue_messages",
     QUEUE,
     Column("id", BigId, primary_key=True),
-    Column("queue_name", Text, nullable=False),
+    Column("queue_name", AnyText, nullable=False),
     Column("ready_at_ms", BigInteger, nullable=False),  # leased: until when
-    Column("receipt", Text),
+    Column("receipt", AnyText),
     Column("receive_count", Integer, nullable=False),
     Column("sent_at_ms", BigInteger, nullable=False),
     sqlite_autoincrement=True,  # an id is never given twice, so an old receipt meets no new message
@@ -185,6 +186,18 @@ queue_payloads: Final = Table(
     "queue_payloads",
     QUEUE,
     Column("id", BigId, ForeignKey(queue_messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("header", Text, nullable=False),
+    Column("header", AnyText, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+)
+
+queue_payload_days: Final = Table(
+    "queue_payload_days",
+    QUEUE_DAYS,
+    Column(
+        "day", BigInteger, primary_key=True, autoincrement=False
+    ),  # of the send, since the epoch; one partition each
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("header", AnyText, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    postgresql_partition_by="LIST (day)",
 )

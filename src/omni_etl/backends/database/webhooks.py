@@ -6,26 +6,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Row, delete, select
 
-from omni_etl.backends.database.engine import Database
+from omni_etl.backends.database.engine import Holder
 from omni_etl.backends.database.tables import webhooks
-from omni_etl.clock import Clock
 from omni_etl.webhook import Webhook
 
 
-class DatabaseWebhooks:
+class DatabaseWebhooks(Holder):
     """Subscriptions, as rows; `auth_header` stands here in clear, so the file is as secret as it is."""
-
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        await self._database.open(self)
-
-    async def close(self) -> None:
-        """Give back connections."""
-        await self._database.close(self)
 
     async def all(self) -> Sequence[Webhook]:
         """In the order in which they were created."""
@@ -52,7 +39,7 @@ class DatabaseWebhooks:
             set_={name: statement.excluded[name] for name in row if name != "id"},
         )
         async with self._database.writing() as connection:
-            await connection.execute(statement, {**row, "created_at_ms": int(self._clock.now() * 1000)})
+            await connection.execute(statement, {**row, "created_at_ms": self._now_ms()})
 
     async def delete(self, webhook_id: str) -> bool:
         """False where there was none."""

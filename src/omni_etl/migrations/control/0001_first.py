@@ -6,12 +6,14 @@ from alembic import op
 revision = "control_0001"
 down_revision = None
 
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # no index on an alphabet
+
 
 def upgrade() -> None:
     op.create_table(
         "api_keys",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
         sa.Column("secret_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at_ms", sa.BigInteger(), nullable=True),
@@ -20,23 +22,23 @@ def upgrade() -> None:
     )
     op.create_table(
         "dead_letter_reasons",
-        sa.Column("service", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("service", TEXT, nullable=False),
+        sa.Column("key", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
         sa.Column("died_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("service", "key"),
     )
     op.create_index("ix_dead_letter_reasons_died_at_ms", "dead_letter_reasons", ["died_at_ms"], unique=False)
     op.create_table(
         "fleet_words",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("value", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "role_reports",
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("instance", sa.Text(), nullable=False),
+        sa.Column("role", TEXT, nullable=False),
+        sa.Column("instance", TEXT, nullable=False),
         sa.Column("seen_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("role", "instance"),
@@ -44,21 +46,21 @@ def upgrade() -> None:
     op.create_index("ix_role_reports_seen_at_ms", "role_reports", ["seen_at_ms"], unique=False)
     op.create_table(
         "service_registrations",
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", TEXT, nullable=False),
         sa.Column("registered_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("retired", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "suppressions",
-        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("recipient", TEXT, nullable=False),
         sa.Column("subaccount_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("type", TEXT, nullable=False),
         sa.Column("suppressed", sa.Boolean(), nullable=False),
         sa.Column("said_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("said_id", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("said_id", TEXT, nullable=False),
+        sa.Column("source", TEXT, nullable=False),
+        sa.Column("description", TEXT, nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("recipient", "subaccount_id", "type"),
         sqlite_with_rowid=False,
@@ -81,8 +83,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "suppressions_ledger",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("checksum", sa.Text(), nullable=False),
+        sa.Column("key", TEXT, nullable=False),
+        sa.Column("checksum", TEXT, nullable=False),
         sa.Column("applied_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
         sqlite_with_rowid=False,
@@ -90,15 +92,15 @@ def upgrade() -> None:
     op.create_index("ix_suppressions_ledger_applied_at_ms", "suppressions_ledger", ["applied_at_ms"], unique=False)
     op.create_table(
         "webhooks",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("target", TEXT, nullable=False),
         sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("subaccount_id", sa.BigInteger(), nullable=False),
         sa.Column("exception_subaccounts", sa.JSON(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("custom_headers", sa.JSON(), nullable=False),
-        sa.Column("auth_header", sa.Text(), nullable=True),
+        sa.Column("auth_header", TEXT, nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
