@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -245,6 +245,21 @@ class Load:
 def watch_everything(system: System, target: str) -> None:
     """One webhook for all events."""
     system.api("POST", "/api/v1/webhooks", name="all", target=target, events=sorted(TYPES))
+
+
+def survive_kills(system: System, receiver: Customer, victims: Sequence[str]) -> None:
+    """Kill -9 one process after another, each under a load of its own; everything lands once all the same."""
+    watch_everything(system, receiver.target)
+    loads = []
+    for seed, victim in enumerate(victims):
+        load = Load(system.places["hose_url"], 5_000, seed=seed).start()
+        loads.append(load)
+        load.begun.wait(30)
+        pid = system.pids[victim]
+        kill(pid)
+        wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")  # noqa: B023 asked before the next turn
+        load.join()
+    assert_all_landed(system, receiver, loads)
 
 
 def assert_all_landed(system: System, receiver: Customer, loads: list[Load]) -> None:

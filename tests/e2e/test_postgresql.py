@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.e2e.system import Load, System, assert_all_landed, customer, kill, started, wait_until, watch_everything
+from tests.e2e.system import (
+    Load,
+    System,
+    assert_all_landed,
+    customer,
+    started,
+    survive_kills,
+    wait_until,
+    watch_everything,
+)
 from tests.postgresql_server import PostgresqlServer, postgresql_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -25,18 +34,10 @@ def up(directory: Path, server: PostgresqlServer) -> Iterator[System]:
         yield system
 
 
-@pytest.mark.parametrize("victim", ["run", "suppressions", "webhooks", "hose"])
-def test_a_killed_process_loses_and_doubles_nothing(victim: str, tmp_path: Path, postgresql: PostgresqlServer) -> None:
+def test_killed_processes_lose_and_double_nothing(tmp_path: Path, postgresql: PostgresqlServer) -> None:
     """Accepted = stored = counted = received, once each."""
     with up(tmp_path, postgresql) as system, customer() as receiver:
-        watch_everything(system, receiver.target)
-        load = Load(system.places["hose_url"], 10_000, seed=1).start()
-        load.begun.wait(30)
-        pid = system.pids[victim]
-        kill(pid)
-        wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")
-        load.join()
-        assert_all_landed(system, receiver, [load])
+        survive_kills(system, receiver, ["run", "suppressions", "webhooks", "hose"])
         tables = "SELECT count(*) FROM queue_messages"
         wait_until(lambda: postgresql.sql(tables, url=system.places["database_url"]) == "0", "nothing waits")
 

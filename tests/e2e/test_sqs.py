@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tests.e2e.system import (
     Load,
-    System,
     assert_all_landed,
     customer,
     halted,
     is_alive,
     kill,
+    survive_kills,
     up,
     wait_until,
     watch_everything,
@@ -21,19 +21,10 @@ from tests.e2e.system import (
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize("victim", ["hose", "run", "metrics", "webhooks"])
-def test_a_killed_process_loses_and_doubles_nothing(victim: str, tmp_path: Path) -> None:
-    """Three times under load: what the victim held comes again, and every figure agrees."""
+def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Each under load: what the victim held comes again, and every figure agrees."""
     with up(tmp_path, queue="sqs") as system, customer() as receiver:
-        watch_everything(system, receiver.target)
-        loads = []
-        for seed in range(3):
-            load = Load(system.places["hose_url"], 6_000, seed=seed).start()
-            loads.append(load)
-            load.begun.wait(30)
-            kill_and_await_successor(system, victim)
-            load.join()
-        assert_all_landed(system, receiver, loads)
+        survive_kills(system, receiver, ["hose", "run", "metrics", "webhooks"])
 
 
 def test_a_queue_that_stops_answering_is_waited_for(tmp_path: Path) -> None:
@@ -57,10 +48,3 @@ def test_nothing_outlives_a_killed_starter(tmp_path: Path) -> None:
         kill(system.process.pid)
         system.process.wait()
         wait_until(lambda: not any(map(is_alive, pids.values())), "all processes ended")
-
-
-def kill_and_await_successor(system: System, victim: str) -> None:
-    """Kill -9, and wait until another process does its work."""
-    pid = system.pids[victim]
-    kill(pid)
-    wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")

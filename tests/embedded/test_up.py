@@ -120,7 +120,7 @@ async def test_a_given_queue_is_there_before_anything_uses_it(mine: Settings, ro
     assert environment(subject.settings)["OMNI_SQS_ENDPOINT_URL"] == "http://127.0.0.1:1"
     assert set(roles.steps[:3]) == {"start queue", "start tracker", "start store"}
     assert roles.steps[3] == "prepare queue"
-    assert roles.steps[-1] == "stop queue"
+    assert roles.steps.index("stop queue") > roles.steps.index("stop run")
 
 
 @pytest.mark.parametrize("name", sorted(up.ENGINES))
@@ -150,7 +150,9 @@ async def test_engines_start_first_and_the_hose_stops_first(mine: Settings, role
     names = [step.split()[1] for step in roles.steps]
     assert set(names[:2]) == {"tracker", "store"}
     assert set(names[2:5]) == {"hose", "run", "api"}
-    assert roles.steps[5:] == ["stop hose", "stop api", "stop run", "stop store", "stop tracker"]
+    assert set(roles.steps[5:7]) == {"stop hose", "stop api"}
+    assert roles.steps[7] == "stop run"
+    assert set(roles.steps[8:]) == {"stop store", "stop tracker"}
 
 
 async def test_a_start_that_failed_is_taken_back(mine: Settings, roles: type[RecordedRoles]) -> None:

@@ -31,6 +31,7 @@ from omni_etl.wiring.opened import opened
 READY_SECONDS_MAX: Final = 60.0
 LOCK_SECONDS_MAX: Final = 3.0  # roles of a killed `omni up` end within two
 PROBE_SECONDS_MAX: Final = 1.0
+STOP_TOGETHER: Final = (("hose", "api"), ("run",), ("store", "tracker", "queue"))
 RUNNING_FILE: Final = "up.json"
 ENGINES: Final = frozenset({"queue_url", "tracker_url", "store_url", "database_url"})
 
@@ -112,13 +113,12 @@ class Up:
         await self._roles.watch()
 
     async def stop(self) -> None:
-        """The hose first, so that what it accepted reaches the queue; engines last, and then the directory is free."""
+        """Hose and API first, so that what was accepted reaches the queue; engines last; then the directory is free."""
         if self._roles is None or self._lock_descriptor is None:
             return
         telemetry.get_logger().info("up_stopping")
-        order = {"hose": 0, "api": 1, "run": 2, "store": 3, "tracker": 4, "queue": 5}
-        for role in sorted(self._roles_in_order, key=lambda each: order[each.name]):
-            await self._roles.stop(role)
+        for names in STOP_TOGETHER:
+            await asyncio.gather(*(self._roles.stop(role) for role in self._roles_in_order if role.name in names))
         (self._directory / RUNNING_FILE).unlink(missing_ok=True)
         os.close(self._lock_descriptor)
         self._lock_descriptor = None
