@@ -255,6 +255,7 @@ def survive_kills(system: System, receiver: Customer, victims: Sequence[str]) ->
         load = Load(system.places["hose_url"], 5_000, seed=seed).start()
         loads.append(load)
         load.begun.wait(30)
+        wait_until(lambda: victim in system.pids, f"{victim} runs")  # noqa: B023 asked before the next turn
         pid = system.pids[victim]
         kill(pid)
         wait_until(lambda: system.pids.get(victim, pid) != pid, f"{victim} is replaced")  # noqa: B023 asked before the next turn
