@@ -21,7 +21,7 @@ from tests.e2e.system import (
 )
 from tests.postgresql_server import PostgresqlServer, postgresql_server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.timeout(240)]
 
 UP_ON_POSTGRESQL = Path(__file__).with_name("up_on_postgresql.py")
 

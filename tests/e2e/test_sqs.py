@@ -18,7 +18,7 @@ from tests.e2e.system import (
     watch_everything,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.engines, pytest.mark.timeout(240)]
 
 
 def test_killed_processes_lose_and_double_nothing(tmp_path: Path) -> None:
