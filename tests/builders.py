@@ -32,9 +32,11 @@ def sealed(
     return pack(by_type, stamp)
 
 
-def envelope(lines: Sequence[bytes], *, seq: int = 1, lane: Lane = "bulk", hose_id: str = HOSE_ID) -> Envelope:
+def envelope(
+    lines: Sequence[bytes], *, seq: int = 1, lane: Lane = "bulk", hose_id: str = HOSE_ID, cut_at_ms: int = CUT_AT_MS
+) -> Envelope:
     """An envelope as a service gets it."""
-    closed = sealed(lines, seq=seq, lane=lane, hose_id=hose_id)
+    closed = sealed(lines, seq=seq, lane=lane, hose_id=hose_id, cut_at_ms=cut_at_ms)
     return open_payload(open_header(closed.header), closed.payload)
 
 

@@ -16,7 +16,7 @@ def test_each_step_may_be_repeated_and_makes_what_it_is_named_after() -> None:
         assert f"CREATE TABLE IF NOT EXISTS {step.name}\n" in step.statement
 
 
-@pytest.mark.parametrize("name", ["marker", "message_events_count", "metrics_by_type"])
+@pytest.mark.parametrize("name", ["markers", "message_events_count", "metrics_by_type"])
 def test_a_query_is_found_by_its_name(name: str) -> None:
     """Loaded as package files, so they are there once installed."""
     assert "SELECT" in sql.query(name)

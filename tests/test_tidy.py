@@ -29,10 +29,9 @@ MIRRORED_ELSEWHERE = {
     "store": "contracts/test_store.py",
     "tracker": "contracts/test_tracker.py",
     "backends/memory_tracker": "contracts/test_tracker.py",
+    "backends/clickhouse_verdicts": "backends/test_clickhouse.py",
     "backends/database/payloads": "contracts/test_queue.py",
     "backends/database/product": "backends/database/test_engine.py",
-    # what both services of the store are
-    "services/store_service": "services/test_message_events.py",
     # the demo's vocabulary shows in its events
     "demo/account": "demo/test_life.py",
     "demo/message": "demo/test_life.py",

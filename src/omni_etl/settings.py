@@ -109,7 +109,10 @@ class Settings(BaseSettings):
     )
     leases_max: int = Field(64, ge=1, description="Envelopes the parent holds at the same time.")
     child_slots: int = Field(
-        3, ge=2, description="Envelopes handed to a child at the same time; one slot is for express."
+        12,
+        ge=2,
+        description="Envelopes handed to a child at the same time, so that it can insert several together; "
+        "one slot is for express.",
     )
     wait_beyond_others_seconds: float = Field(
         60.0, ge=0, description="Seconds an envelope waits for one service beyond the others, then its siding."

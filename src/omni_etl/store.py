@@ -1,12 +1,17 @@
-"""Store: the columnar engine (ClickHouse dialect); the contract, and the one way to insert an envelope once.
+"""Store: the columnar engine (ClickHouse dialect); the contract, and the two ways to insert an envelope once.
 
 **The part is the ledger.** One envelope into one table is one insert, one block and one part; a marker row in the same
 block carries the envelope's key, checksum and row count where the primary key finds it. Only a key that was *found*
-means done: the engine may answer OK without having written (a ghost: it logs the deduplication token before it renames
-the part, and dies in between; the redo is then taken for a repetition).
+means done.
 
-The token closes the race of two parents at one moment; an insert that comes later, from a process that was paused
-between its question and its insert, is refused by the engine itself, by its own clock (`until`).
+A ClickHouse server knows no "insert where absent", so `insert_once` puts it together, an envelope an insert: ask, insert,
+ask again. OK alone is no proof (a ghost: the engine logs the deduplication token before it renames the part, and dies in
+between; the redo is then taken for a repetition). The token closes the race of two parents at one moment; an insert that
+comes later, from a process that was paused between its question and its insert, is refused by the engine itself, by its
+own clock (`until`).
+
+The store host is one process, so it asks and inserts under a lock of its own: `insert_absent`. That is exact whoever
+comes when, needs no token and no clock, and lets several envelopes share one part, each with its marker.
 """
 
 from __future__ import annotations
@@ -54,8 +59,21 @@ class Store(Protocol):
         """Give back connections."""
         ...
 
-    async def marker(self, table: str, key: str) -> Marker | None:
-        """The marker row of this envelope in `table`, or None. Reads what is committed, in milliseconds."""
+    @property
+    def inserts_absent(self) -> bool:
+        """Whether `insert_absent` may be called; known once open."""
+        ...
+
+    async def markers(self, table: str, keys: Sequence[str]) -> Mapping[str, Marker]:
+        """The marker rows of these envelopes in `table`, as far as they stand. Reads what is committed, in milliseconds."""
+        ...
+
+    async def insert_absent(self, table: str, columns: Any, *, keys: Sequence[str]) -> bool:
+        """Insert a `pyarrow.Table` with the rows and markers of all these envelopes as one block, unless one stands.
+
+        True: every marker was read back. False: at least one of the envelopes stands already, and nothing was written.
+        However often it is called and by whom at once, each key is written once.
+        """
         ...
 
     async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
@@ -98,12 +116,22 @@ async def insert_once(
     raise PoisonError(f"{table}: {GHOSTS_MAX} inserts of {envelope.key} answered OK and wrote nothing")
 
 
-async def _stands(store: Store, table: str, envelope: Envelope) -> bool:
-    marker = await store.marker(table, envelope.key)
-    if marker is None:
-        return False
+def check_same(table: str, envelope: Envelope, marker: Marker) -> None:
+    """The ledger's word on this key must be on this envelope.
+
+    Raises:
+        IdConflictError: the ledger holds this key with another checksum.
+
+    """
     if marker.checksum != envelope.header.checksum:
         raise IdConflictError(
             f"{table} holds {envelope.key} with checksum {marker.checksum}, this one has {envelope.header.checksum}"
         )
+
+
+async def _stands(store: Store, table: str, envelope: Envelope) -> bool:
+    marker = (await store.markers(table, [envelope.key])).get(envelope.key)
+    if marker is None:
+        return False
+    check_same(table, envelope, marker)
     return True

@@ -10,7 +10,7 @@ from tests import builders
 from tests.store_process import StoreProcess
 
 from omni_etl import sql
-from omni_etl.backends import clickhouse as backend
+from omni_etl.backends import clickhouse_verdicts as verdicts
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.envelope import Envelope
@@ -59,12 +59,13 @@ async def test_a_marker_is_found_by_the_primary_key(clickhouse: ClickHouseStore)
     for table in (TABLE, "metrics"):
         key = envelope(17).key
         explained = await clickhouse.query(
-            f"EXPLAIN indexes = 1 SELECT checksum FROM {table} WHERE marker_key = {{key:String}}", {"key": key}
+            f"EXPLAIN indexes = 1 SELECT checksum FROM {table} WHERE marker_key IN {{keys:Array(String)}}",
+            {"keys": [key]},
         )
         text = "\n".join(line for (line,) in explained)
         assert "PrimaryKey" in text
-        assert "marker_key in ['" in text
-        read = await clickhouse._client.query(sql.query("marker"), parameters={"table": table, "key": key})
+        assert "marker_key in 1-element set" in text
+        read = await clickhouse._client.query(sql.query("markers"), parameters={"table": table, "keys": [key]})
         assert len(read.result_rows) == 1
         assert int(read.summary["read_rows"]) <= PARTS_WITH_A_ROW_GROUP_MAX + 30 * 10
 
@@ -77,8 +78,7 @@ async def test_a_marker_survives_every_merge(clickhouse: ClickHouseStore) -> Non
     await clickhouse._client.command("OPTIMIZE TABLE metrics FINAL")
     assert len(await parts(clickhouse, "metrics")) == 1
     for seq in range(5):
-        marker = await clickhouse.marker("metrics", envelope(seq).key)
-        assert marker is not None
+        [marker] = (await clickhouse.markers("metrics", [envelope(seq).key])).values()
         assert marker.row_count == 3
     counted = await clickhouse.query("SELECT sum(inserts), max(inserts) FROM metrics")
     assert [tuple(row) for row in counted] == [(5, 1)]
@@ -186,7 +186,7 @@ async def test_what_the_rows_cause_is_poison(clickhouse: ClickHouseStore) -> Non
 )
 def test_a_failure_says_what_becomes_of_the_lease(error: DatabaseError, kind: type[OmniError]) -> None:
     """Memory, disk, parts and keepers may recover; rows that cannot be read never do."""
-    assert type(backend._verdict(error, opening=False, inserting=True)) is kind
+    assert type(verdicts._verdict(error, opening=False, inserting=True)) is kind
 
 
 async def test_the_epoch_is_the_one_set_last(store_url: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import msgspec
+import pyarrow as pa
 import pytest
 from tests import builders
 
@@ -40,7 +41,7 @@ class GhostlyStore:
     def __init__(self, store: Store, ghosts: int) -> None:
         self._store = store
         self.ghosts = ghosts
-        self.marker = store.marker
+        self.markers = store.markers
         self.tokens: list[str] = []
 
     async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
@@ -71,11 +72,11 @@ async def count(store: Store) -> int:
 async def test_a_marker_is_found_with_its_block(store: Store) -> None:
     """The ledger's word stands where the rows do, and for nothing else."""
     found = envelope()
-    assert await store.marker(TABLE, found.key) is None
+    assert not await store.markers(TABLE, [found.key])
     await store.insert(TABLE, columns(found), token="t", until=LATER)
-    assert await store.marker(TABLE, found.key) == Marker(found.header.checksum, 3)
-    assert await store.marker(TABLE, found.key + "0") is None
-    assert await store.marker("metrics", found.key) is None
+    assert await store.markers(TABLE, [found.key]) == {found.key: Marker(found.header.checksum, 3)}
+    assert not await store.markers(TABLE, [found.key + "0"])
+    assert not await store.markers("metrics", [found.key])
     assert await count(store) == 3
 
 
@@ -92,7 +93,7 @@ async def test_the_token_decides_and_not_the_rows(store: Store) -> None:
     first, second = envelope(1), envelope(2)
     await store.insert(TABLE, columns(first), token="t", until=LATER)
     await store.insert(TABLE, columns(second), token="t", until=LATER)
-    assert await store.marker(TABLE, second.key) is None
+    assert not await store.markers(TABLE, [second.key])
     await store.insert(TABLE, columns(first), token="u", until=LATER)
     assert await count(store) == 6
 
@@ -101,7 +102,7 @@ async def test_an_envelope_without_events_leaves_its_marker(store: Store) -> Non
     """A heartbeat is done like any other."""
     found = envelope(events=0)
     assert await put(store, found)
-    assert await store.marker(TABLE, found.key) == Marker(found.header.checksum, 0)
+    assert await store.markers(TABLE, [found.key]) == {found.key: Marker(found.header.checksum, 0)}
     assert await count(store) == 0
 
 
@@ -165,9 +166,9 @@ async def test_a_late_insert_is_refused_by_the_engine(store: Store) -> None:
     for table, rows in ((TABLE, columns(found)), ("metrics", families.columns(found))):
         with pytest.raises(LeaseLapsedError):
             await store.insert(table, rows, token="t", until=NOW - 1)
-        assert await store.marker(table, found.key) is None
+        assert not await store.markers(table, [found.key])
         await store.insert(table, rows, token="t", until=NOW + 86_400)
-        assert await store.marker(table, found.key) == Marker(found.header.checksum, 3)
+        assert await store.markers(table, [found.key]) == {found.key: Marker(found.header.checksum, 3)}
     assert await count(store) == 3
 
 
@@ -176,7 +177,7 @@ async def test_a_parent_that_wakes_late_writes_nothing(store: Store) -> None:
     found = envelope()
 
     class Paused:
-        marker = store.marker
+        markers = store.markers
 
         async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
             await put(store, found)
@@ -199,7 +200,7 @@ async def test_keys_that_resemble_each_other_are_apart(store: Store) -> None:
     foreign = Envelope(msgspec.structs.replace(first.header, hose_id="f" * 32), first.raw)
     for each in (tenth, foreign):
         await put(store, each)
-    assert await store.marker(TABLE, first.key) is None
+    assert not await store.markers(TABLE, [first.key])
 
 
 async def test_events_are_read_back_as_they_came(store: Store) -> None:
@@ -217,3 +218,43 @@ async def test_opening_again_keeps_what_stands(store: Store) -> None:
     await put(store, envelope())
     await store.open()
     assert await count(store) == 3
+
+
+def together(found: list[Envelope]) -> Any:
+    """The rows of several envelopes, for one insert."""
+    return pa.concat_tables([columns(each) for each in found])
+
+
+async def test_several_envelopes_share_one_insert(store: Store) -> None:
+    """Each has its marker in the one block, and is asked for by itself or with others."""
+    assert store.inserts_absent
+    found = [envelope(seq) for seq in range(1, 4)]
+    keys = [each.key for each in found]
+    assert await store.insert_absent(TABLE, together(found), keys=keys)
+    assert await store.markers(TABLE, keys) == {each.key: Marker(each.header.checksum, 3) for each in found}
+    assert await store.markers(TABLE, [*keys[:1], "absent"]) == {keys[0]: Marker(found[0].header.checksum, 3)}
+    assert await count(store) == 9
+
+
+async def test_nothing_is_written_where_one_stands(store: Store) -> None:
+    """All or none, whichever of them it is; another table is not asked."""
+    first, second = envelope(1), envelope(2)
+    assert await store.insert_absent(TABLE, columns(second), keys=[second.key])
+    for keys in ([first.key, second.key], [second.key, first.key]):
+        assert not await store.insert_absent(TABLE, together([first, second]), keys=keys)
+    assert await count(store) == 3
+    assert await store.insert_absent("metrics", families.columns(second), keys=[second.key])
+    assert await store.insert_absent(TABLE, columns(first), keys=[first.key])
+    assert await count(store) == 6
+
+
+async def test_inserts_that_share_an_envelope_write_it_once(store: Store) -> None:
+    """Many groups at one moment, as parents that were given the same envelope make them: each envelope stands once."""
+    found = [envelope(seq) for seq in range(1, 6)]
+    groups = [[found[start % 5], found[(start + step) % 5]] for start in range(5) for step in (1, 2)]
+    written = await asyncio.gather(
+        *(store.insert_absent(TABLE, together(each), keys=[one.key for one in each]) for each in groups)
+    )
+    assert await count(store) == 6 * sum(written)
+    standing = await store.markers(TABLE, [each.key for each in found])
+    assert len(standing) == 2 * sum(written)

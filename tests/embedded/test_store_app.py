@@ -199,3 +199,11 @@ def test_an_error_reaches_the_client_with_its_code(client: Client) -> None:
 def test_ping_needs_no_password(store_host: StoreProcess) -> None:
     """Whoever waits for the host knows no secret."""
     assert urllib3.request("GET", f"http://{store_host.address}/ping").data == b"Ok.\n"
+
+
+async def test_only_an_insert_with_its_rows_asks_what_is_absent(engine: FakeEngine) -> None:
+    """Anything else that names envelopes is a mistake of its sender, and is not run; naming none asks nothing."""
+    answer = await call(engine, [b""], query="SELECT 1", omni_absent="a,b")
+    assert answer.status == 400
+    assert engine.ran == []
+    assert (await call(engine, [b""], query="SELECT 1", omni_absent="")).status == 200

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from omni_etl.embedded.store_engine import Engine, StatementError
+from omni_etl.embedded.store_engine import STANDS_ALREADY, Engine, StatementError
 from omni_etl.embedded.store_statement import Statement
 from omni_etl.errors import SettingsError
 
@@ -86,3 +86,28 @@ def test_a_held_directory_is_refused(engine: Engine) -> None:
     """One process, one engine."""
     with pytest.raises(SettingsError, match="held by a running store"):
         Engine(engine.directory, threads=1).open()
+
+
+def test_an_insert_where_absent_is_refused_as_a_whole(engine: Engine) -> None:
+    """By the marker of one of its keys; it leaves no setting behind, and needs a table that has markers."""
+    ask(
+        engine,
+        "CREATE TABLE t (marker_key String, checksum String, row_count UInt32) ENGINE = MergeTree ORDER BY marker_key",
+    )
+    rows = "INSERT INTO t SELECT arrayJoin(['a', 'b']), 'c', 1"
+    ask(engine, rows, absent=("a", "b"))
+    with pytest.raises(StatementError) as refused:
+        ask(engine, "INSERT INTO t SELECT 'x', 'c', 1", absent=("x", "b"))
+    assert refused.value.code == STANDS_ALREADY
+    assert ask(engine, "SELECT count() FROM t") == "2"
+    assert ask(engine, "SELECT getSetting('deduplicate_insert')") == "enable"
+
+
+def test_an_insert_without_its_markers_is_no_success(engine: Engine) -> None:
+    """Only what was read back counts: here rows that do not hold the keys they were announced with."""
+    ask(
+        engine,
+        "CREATE TABLE t (marker_key String, checksum String, row_count UInt32) ENGINE = MergeTree ORDER BY marker_key",
+    )
+    with pytest.raises(StatementError, match="not found"):
+        ask(engine, "INSERT INTO t SELECT 'a', 'c', 1", absent=("a", "b"))

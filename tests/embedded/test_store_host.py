@@ -24,7 +24,7 @@ from omni_etl.service import Deadline, Service
 from omni_etl.services import message_events
 from omni_etl.services.message_events import MessageEvents
 from omni_etl.services.metrics import Metrics, families
-from omni_etl.store import Marker
+from omni_etl.store import Marker, insert_once
 
 EVENTS = 3
 
@@ -94,44 +94,73 @@ async def counts(store: ClickHouseStore) -> dict[str, int]:
     return {"message_events": int(stored), "metrics": sum(int(each) for _, each in by_type)}
 
 
-SERVICES = pytest.mark.parametrize(
-    ("build", "columns"),
-    [(MessageEvents, message_events.columns), (Metrics, families.columns)],
-    ids=["message_events", "metrics"],
+SERVICES = pytest.mark.parametrize("build", [MessageEvents, Metrics], ids=["message_events", "metrics"])
+
+
+TABLES = pytest.mark.parametrize(
+    ("table", "columns"), [("message_events", message_events.columns), ("metrics", families.columns)]
 )
 
 
-@SERVICES
+@TABLES
 @pytest.mark.parametrize("mode", ["kill", "enospc"])
 async def test_a_ghost_token_loses_nothing(
-    faults: Faults, mode: str, build: Callable[[ClickHouseStore], Service], columns: Callable[[Envelope], object]
+    faults: Faults, mode: str, table: str, columns: Callable[[Envelope], object]
 ) -> None:
     """The engine logs the token, then dies or finds no space: the naive redo is answered OK and writes nothing."""
     first, lost = envelope(1), envelope(2)
+
+    async def put(store: ClickHouseStore, each: Envelope) -> bool:
+        return await insert_once(store, table, each, columns=lambda: columns(each), check_deadline=lambda: 4e9)
+
     async with opened(faults.host) as store:
-        table = build(store).name
-        await build(store).apply(first, deadline())
+        await put(store, first)
         faults.arm(mode)
         with pytest.raises(UnavailableError):
-            await build(store).apply(lost, deadline())
-        assert not faults.file.exists(), "the fault was not met"
-        if mode == "kill":
-            assert faults.host.wait() == -9
-            faults.host.start()
+            await put(store, lost)
+        meet(faults, mode)
     async with opened(faults.host) as store:
         await store.insert(table, columns(lost), token=f"{lost.key}-{table}-0", until=4e9)
-        assert await store.marker(table, lost.key) is None, "no ghost: the naive redo wrote the rows"
+        assert not await store.markers(table, [lost.key]), "no ghost: the naive redo wrote the rows"
         assert (await counts(store))[table] == EVENTS
 
-        await build(store).apply(lost, deadline())
-        await build(store).apply(first, deadline())
-        assert await store.marker(table, lost.key) == Marker(lost.header.checksum, EVENTS)
+        await put(store, lost)
+        await put(store, first)
+        assert await store.markers(table, [lost.key]) == {lost.key: Marker(lost.header.checksum, EVENTS)}
         assert (await counts(store))[table] == 2 * EVENTS
 
 
 @SERVICES
+@pytest.mark.parametrize("mode", ["kill", "enospc"])
+async def test_an_insert_that_was_cut_off_is_done_again(
+    faults: Faults, mode: str, build: Callable[[ClickHouseStore], Service]
+) -> None:
+    """The host dies or finds no space in the middle of several envelopes at once: none stands, and the redo writes each."""
+    found = [envelope(seq) for seq in range(4)]
+    async with opened(faults.host) as store:
+        service = build(store)
+        await service.apply(found[0], deadline())
+        faults.arm(mode)
+        failed = await asyncio.gather(*(service.apply(each, deadline()) for each in found), return_exceptions=True)
+        assert any(isinstance(each, UnavailableError) for each in failed)
+        meet(faults, mode)
+    async with opened(faults.host) as store:
+        service = build(store)
+        await asyncio.gather(*(service.apply(each, deadline()) for each in [*found, *found]))
+        assert (await counts(store))[service.name] == 4 * EVENTS
+
+
+def meet(faults: Faults, mode: str) -> None:
+    """The fault happened; a host that it killed is started again."""
+    assert not faults.file.exists(), "the fault was not met"
+    if mode == "kill":
+        assert faults.host.wait() == -9
+        faults.host.start()
+
+
+@SERVICES
 async def test_an_acknowledged_insert_survives_a_power_loss(
-    faults: Faults, build: Callable[[ClickHouseStore], Service], columns: Callable[[Envelope], object]
+    faults: Faults, build: Callable[[ClickHouseStore], Service]
 ) -> None:
     """Before the answer, every file of the part was synced, then its new name, in the part and in the table's directory."""
     async with opened(faults.host) as store:
@@ -199,7 +228,7 @@ async def test_a_kill_in_the_middle_of_inserts_is_mended_by_the_redo(tmp_path: P
             host.start()
         async with opened(host) as store:
             for table, key in acknowledged:
-                assert await store.marker(table, key) is not None
+                assert await store.markers(table, [key])
             for service in (MessageEvents(store), Metrics(store)):
                 for each in envelopes:
                     await service.apply(each, deadline())

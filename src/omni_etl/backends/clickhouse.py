@@ -6,31 +6,27 @@ stream, which it cannot. What may be repeated, and when, is for `insert_once` al
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import clickhouse_connect
 import orjson
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from omni_etl import sql
+from omni_etl.backends.clickhouse_verdicts import SETTING, UNKNOWN_SETTING, StandsAlreadyError, judged
 from omni_etl.clock import Clock, SystemClock
-from omni_etl.errors import LeaseLapsedError, OmniError, PoisonError, SettingsError, UnavailableError
+from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.store import CLOCK_SKEW_SECONDS_MAX, Marker
 
-SETTING: Final = "OMNI_STORE_URL"
 DEFAULT_PORTS: Final = {"http": 8123, "https": 8443}
 CONNECT_SECONDS_MAX: Final = 5
 IDLE_SECONDS_MAX: Final = 2.5  # an older server closes idle connections after 3
 MICROSECONDS: Final = 1_000_000
-REASON_CHARACTERS_MAX: Final = 500
 DATETIME_SECONDS_MAX: Final = 2**32 - 1  # in 2106
 
 # One insert is one block and one part. async_insert is 1 by default and would join inserts of several envelopes;
@@ -45,13 +41,6 @@ INSERT_SETTINGS: Final = {
     "input_format_null_as_default": "1",
 }
 
-# ClickHouse/src/Common/ErrorCodes.cpp. What stands in neither set may heal by itself or by someone's hand: we wait.
-REJECTED_CODES: Final = frozenset({192, 193, 194, 497, 516})  # no such user, wrong password, no right to do it
-VIOLATED_CONSTRAINT: Final = 469  # `in_time`, the only one that our tables have
-DATA_CODES: Final = frozenset(
-    {6, 26, 27, 33, 38, 41, 43, 53, 69, 70, 72, 117, 128, 130, 131, 321, 349, 407, 467}
-)  # cannot parse, convert or hold these rows; the same rows fail for ever
-
 
 class ClickHouseStore:
     """One database of a ClickHouse. `open` makes it and its tables; call it again after `UnavailableError`."""
@@ -61,6 +50,7 @@ class ClickHouseStore:
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
         self._client: Any = None
+        self._is_host = False
 
     async def open(self) -> None:
         """Connect and apply the schema.
@@ -83,13 +73,33 @@ class ClickHouseStore:
         if client is not None:
             await client.close()
 
-    async def marker(self, table: str, key: str) -> Marker | None:
-        """The marker row of this envelope in `table`, or None."""
-        async with _judged(self._timeout_seconds):
+    @property
+    def inserts_absent(self) -> bool:
+        """Only the store host does."""
+        return self._is_host
+
+    async def markers(self, table: str, keys: Sequence[str]) -> Mapping[str, Marker]:
+        """The marker rows of these envelopes in `table`, as far as they stand."""
+        async with judged(self._timeout_seconds):
             found = await self._client.raw_query(
-                sql.query("marker"), parameters={"table": table, "key": key}, fmt="JSONCompactEachRow"
+                sql.query("markers"), parameters={"table": table, "keys": list(keys)}, fmt="JSONCompactEachRow"
             )
-        return Marker(*orjson.loads(found)) if found else None
+        rows = map(orjson.loads, found.splitlines())
+        return {key: Marker(checksum, row_count) for key, checksum, row_count in rows}
+
+    async def insert_absent(self, table: str, columns: Any, *, keys: Sequence[str]) -> bool:
+        """Insert the rows of all these envelopes as one block, unless one stands.
+
+        Raises:
+            UnavailableError: nothing is known; the rows may stand.
+            PoisonError: the engine refuses these rows, and always will.
+
+        """
+        try:
+            await self._insert(table, columns, until=DATETIME_SECONDS_MAX, settings={"omni_absent": ",".join(keys)})
+        except StandsAlreadyError:
+            return False
+        return True
 
     async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """Insert a `pyarrow.Table` as one block.
@@ -100,21 +110,11 @@ class ClickHouseStore:
             PoisonError: the engine refuses these rows, and always will.
 
         """
-        second = pa.scalar(min(int(until), DATETIME_SECONDS_MAX), pa.uint32())
-        columns = columns.append_column("insert_until", pa.repeat(second, columns.num_rows))
-        block = _block(columns)
-        async with _judged(self._timeout_seconds, inserting=True):
-            await self._client.raw_insert(
-                table,
-                column_names=columns.column_names,
-                insert_block=block,
-                fmt="ArrowStream",
-                settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
-            )
+        await self._insert(table, columns, until=until, settings={"insert_deduplication_token": token})
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
         """Run a SELECT; rows in order."""
-        async with _judged(self._timeout_seconds):
+        async with judged(self._timeout_seconds):
             found = await self._client.query(sql, parameters=dict(parameters or {}))
         rows: Sequence[Sequence[Any]] = found.result_rows
         return rows
@@ -126,14 +126,27 @@ class ClickHouseStore:
 
     async def set_epoch(self, epoch: str) -> None:
         """Replace it."""
-        async with _judged(self._timeout_seconds):
+        async with judged(self._timeout_seconds):
             await self._command(
                 sql.command("set_tracker_epoch"), {"set_at": int(self._clock.now() * MICROSECONDS), "epoch": epoch}
             )
 
+    async def _insert(self, table: str, columns: Any, *, until: float, settings: Mapping[str, str]) -> None:
+        second = pa.scalar(min(int(until), DATETIME_SECONDS_MAX), pa.uint32())
+        columns = columns.append_column("insert_until", pa.repeat(second, columns.num_rows))
+        block = _block(columns)
+        async with judged(self._timeout_seconds, inserting=True):
+            await self._client.raw_insert(
+                table,
+                column_names=columns.column_names,
+                insert_block=block,
+                fmt="ArrowStream",
+                settings={**INSERT_SETTINGS, **settings},
+            )
+
     async def _connect(self) -> None:
         pa.array([""])  # the first array of a process imports pandas, half a second that no envelope shall wait for
-        async with _judged(self._timeout_seconds, opening=True):
+        async with judged(self._timeout_seconds, opening=True):
             self._client = await clickhouse_connect.get_async_client(
                 interface=self._address.scheme,
                 host=self._address.host,
@@ -146,9 +159,20 @@ class ClickHouseStore:
                 send_receive_timeout=self._timeout_seconds,
                 keepalive_timeout=IDLE_SECONDS_MAX,
             )
+            self._is_host = await self._knows_absent()
             await self._check_clock()
             await self._enter_database(self._address.database)
             await self._apply_schema()
+
+    async def _knows_absent(self) -> bool:
+        """Whether this is the store host; a server refuses a setting that it does not know."""
+        try:
+            await self._client.command("SELECT 1", settings={"omni_absent": ""})
+        except ClickHouseError as error:
+            if getattr(error, "code", None) == UNKNOWN_SETTING:
+                return False
+            raise
+        return True
 
     async def _check_clock(self) -> None:
         """The engine judges by its clock whether an insert is in time."""
@@ -230,29 +254,3 @@ def _block(columns: Any) -> io.BytesIO:
         stream.write_batch(batches[0])
     block.seek(0)
     return block
-
-
-@asynccontextmanager
-async def _judged(timeout_seconds: float, *, opening: bool = False, inserting: bool = False) -> AsyncIterator[None]:
-    """Limit the time of a call, and say what becomes of an envelope whose call failed."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            yield
-    except TimeoutError:
-        raise UnavailableError(f"the store did not answer within {timeout_seconds:g} s") from None
-    except ClickHouseError as error:
-        raise _verdict(error, opening=opening, inserting=inserting) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise UnavailableError(f"the store is away: {error}") from error
-
-
-def _verdict(error: ClickHouseError, *, opening: bool, inserting: bool) -> OmniError:
-    code = getattr(error, "code", None)
-    reason = str(error)[:REASON_CHARACTERS_MAX]
-    if code in REJECTED_CODES and opening:
-        return SettingsError(SETTING, f"a store that rejects us ({reason})", "Correct user, password and rights.")
-    if code == VIOLATED_CONSTRAINT and inserting:
-        return LeaseLapsedError(f"the store refuses an insert after its lease: {reason}")
-    if code in DATA_CODES and inserting:
-        return PoisonError(f"the store refuses these rows: {reason}")
-    return UnavailableError(f"the store is away: {reason}" if code is None else f"the store failed: {reason}")

@@ -29,27 +29,42 @@ class MemoryStore:
     async def close(self) -> None:
         """What is stored stays."""
 
-    async def marker(self, table: str, key: str) -> Marker | None:
-        """The marker row of this envelope in `table`, or None."""
-        return self._markers.get((table, key))
+    @property
+    def inserts_absent(self) -> bool:
+        """Asking and inserting are one step here."""
+        return True
+
+    async def markers(self, table: str, keys: Sequence[str]) -> Mapping[str, Marker]:
+        """The marker rows of these envelopes in `table`, as far as they stand."""
+        return {key: self._markers[table, key] for key in keys if (table, key) in self._markers}
+
+    async def insert_absent(self, table: str, columns: Any, *, keys: Sequence[str]) -> bool:
+        """Insert the rows of all these envelopes, unless one stands."""
+        if await self.markers(table, keys):
+            return False
+        self._write(table, columns)
+        return True
 
     async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """Insert a `pyarrow.Table` as one block; a token that was used answers OK and writes nothing."""
-        assert len(columns.combine_chunks().to_batches()) == 1, "one insert is one block"
         if self._clock.now() >= until:
             raise LeaseLapsedError("the insert came after its lease")
         if (table, token) in self._tokens:
             return
         self._tokens.add((table, token))
+        self._write(table, columns)
+
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        """Run one of the queries in `sql/queries` that this fake knows."""
+        return _QUERIES[sql](self._rows, parameters or {})
+
+    def _write(self, table: str, columns: Any) -> None:
+        assert len(columns.combine_chunks().to_batches()) == 1, "one insert is one block"
         for row in columns.to_pylist():
             if row["marker_key"]:
                 self._markers[table, row["marker_key"]] = Marker(row["checksum"], row["row_count"])
             else:
                 self._rows[table].append(row)
-
-    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Sequence[Any]]:
-        """Run one of the queries in `sql/queries` that this fake knows."""
-        return _QUERIES[sql](self._rows, parameters or {})
 
 
 def _message_events_count(rows: Mapping[str, Rows], _: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 from starlette.responses import Response
 
-from omni_etl.embedded.store_engine import Result, StatementError
+from omni_etl.embedded.store_engine import STANDS_ALREADY, Result, StatementError
 from omni_etl.embedded.store_statement import READING, Statement
 
 AUTHENTICATION_FAILED: Final = 516
@@ -29,6 +29,7 @@ _STATUS_OF: Final = {
     **dict.fromkeys((READONLY, 497), 403),
     **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 81, 115), 404),
     159: 408,
+    STANDS_ALREADY: 409,
     QUERY_IS_TOO_LARGE: 413,
     NOT_IMPLEMENTED: 501,
     **dict.fromkeys((TOO_MANY_QUERIES, NO_SPACE, 209, 439), 503),

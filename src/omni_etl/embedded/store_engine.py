@@ -1,7 +1,8 @@
 """The engine inside the store host: chDB on one data directory, a connection per worker thread.
 
 Settings are made for a statement with SET and taken back after it; a connection on which that fails is replaced, so no
-statement meets what another one set. Nothing is answered before it is durable (`store_sync`).
+statement meets what another one set. Nothing is answered before it is durable (`store_sync`), and an insert may ask that
+its envelopes be absent (`store_absent`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import chdb
 
+from omni_etl import sql
+from omni_etl.embedded.store_absent import Claims
 from omni_etl.embedded.store_statement import INSERT, READING, Statement
 from omni_etl.embedded.store_sync import DirectorySync
 from omni_etl.errors import SettingsError
@@ -26,6 +29,7 @@ from omni_etl.errors import SettingsError
 LOCK_NAME: Final = "omni-store.lock"
 _CODE: Final = re.compile(r"Code: (\d+)\.")
 _UNKNOWN_EXCEPTION: Final = 1002
+STANDS_ALREADY: Final = 389  # ClickHouse's INSERT_WAS_DEDUPLICATED
 
 
 class StatementError(Exception):
@@ -66,6 +70,7 @@ class Engine:
     _sessions: list[_Session] = field(init=False, default_factory=list)
     _local: threading.local = field(init=False, default_factory=threading.local)
     _table_paths: dict[tuple[str, str], list[str]] = field(init=False, default_factory=dict)
+    _claims: Claims = field(init=False, default_factory=Claims)
 
     def open(self) -> None:
         """Take the directory and start the engine.
@@ -102,9 +107,11 @@ class Engine:
         """Run one statement; what it wrote and what it read is durable on return.
 
         Raises:
-            StatementError: as the engine says it.
+            StatementError: as the engine says it, or `STANDS_ALREADY`.
 
         """
+        if statement.absent:
+            return self._run_absent(statement)
         session = self._session()
         with self._durable(session, statement):
             try:
@@ -112,6 +119,30 @@ class Engine:
                 return _query(session, statement.sql, statement.format, statement.parameters)
             finally:
                 self._take_back(session, statement.settings)
+
+    def _run_absent(self, statement: Statement) -> Result:
+        inserted = INSERT.match(statement.sql)
+        assert inserted is not None, "only inserts are asked whether something is absent"
+        table = f"{inserted['database'] or statement.database}.{inserted['table']}"
+        with self._claims.holding(table, statement.absent):
+            if standing := self._standing(statement, inserted["table"]):
+                raise StatementError(
+                    STANDS_ALREADY, f"{len(standing)} of {len(statement.absent)} envelopes stand already"
+                )
+            # Any memory of blocks would take a redo for a repetition where a dying engine noted what it never wrote.
+            settings = {**statement.settings, "deduplicate_insert": "disable"}
+            result = self.run(replace(statement, settings=settings, absent=()))
+            if len(self._standing(statement, inserted["table"])) < len(set(statement.absent)):
+                raise StatementError(_UNKNOWN_EXCEPTION, "the insert answered OK and its markers are not found")
+            return result
+
+    def _standing(self, statement: Statement, table: str) -> list[bytes]:
+        """The markers of these envelopes; nobody else is writing one, so what is found was synced by who wrote it."""
+        keys = ",".join(map(_literal, statement.absent))
+        session = self._session()
+        self._prepare(session, replace(statement, settings={}))
+        parameters = {"table": table.strip('`"'), "keys": f"[{keys}]"}
+        return _query(session, sql.query("markers"), "TabSeparated", parameters).body.splitlines()
 
     @contextmanager
     def _durable(self, session: _Session, statement: Statement) -> Iterator[None]:

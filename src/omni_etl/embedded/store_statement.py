@@ -38,7 +38,7 @@ NO_SETTINGS: Final = frozenset(
         "query", "database", "user", "password", "default_format", "query_id", "quota_key", "role", "stacktrace",
         "session_id", "session_check", "session_timeout", "close_session", "client_protocol_version",
         "compress", "decompress", "buffer_size", "wait_end_of_query", "enable_http_compression",
-        "send_progress_in_http_headers", "http_headers_progress_interval_ms",
+        "send_progress_in_http_headers", "http_headers_progress_interval_ms", "omni_absent",
     }
 )  # fmt: skip
 
@@ -81,6 +81,7 @@ class Statement:
     parameters: Mapping[str, str] = field(default_factory=dict)
     default_format: str = "TabSeparated"
     rows: RowsFile | None = None
+    absent: tuple[str, ...] = ()  # envelopes of which none may stand in the table: our own, no server knows it
 
     @property
     def format(self) -> str:
@@ -106,6 +107,7 @@ def statement(asked: Mapping[str, str], sql: str, rows: RowsFile | None = None, 
         parameters={name[6:]: value for name, value in asked.items() if name[:6] == "param_"},
         default_format=asked.get("default_format") or "TabSeparated",
         rows=rows,
+        absent=tuple(filter(None, asked.get("omni_absent", "").split(","))),
     )
 
 

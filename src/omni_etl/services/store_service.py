@@ -1,14 +1,29 @@
-"""A service whose whole effect is one insert into one table of the store, of the same name."""
+"""A service whose whole effect is an insert into one table of the store, of the same name.
+
+What an insert costs hardly depends on how many rows it has. So envelopes that wait while others are being inserted go
+together, where the store can promise each of them once (`Store.insert_absent`): under load inserts grow, and an envelope
+that comes alone waits for nobody.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
 
 from omni_etl.envelope import Envelope
+from omni_etl.errors import IdConflictError, PoisonError
 from omni_etl.event import TYPES
 from omni_etl.service import Deadline
-from omni_etl.store import Store, insert_once
+from omni_etl.store import Store, check_same, insert_once
+
+INSERTS_AT_ONCE: Final = 2  # one is being written while the rows of the next are made
+GROUP_EVENTS_MAX: Final = 12_000  # by then an insert's own price is small, and its rows are some 20 MB
+DAY_MS: Final = 86_400_000
 
 
 class StoreService:
@@ -20,16 +35,21 @@ class StoreService:
         self.name = name
         self._store = store
         self._columns = columns
+        self._waiting: deque[_Applying] = deque()
+        self._turns = asyncio.Semaphore(INSERTS_AT_ONCE)
 
     async def open(self) -> None:
         """Reach the store and its tables."""
         await self._store.open()
 
     async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Put the envelope's rows into the table, once."""
-        await insert_once(
-            self._store, self.name, envelope, columns=lambda: self._columns(envelope), check_deadline=deadline.check
-        )
+        """Put the envelope's rows into the table, once. Whoever has the turn does it for those who wait as well."""
+        applying = _Applying(envelope, deadline)
+        self._waiting.append(applying)
+        async with self._turns:
+            while applying in self._waiting:
+                await self._insert(self._take())
+        await applying.done
 
     async def run(self) -> None:
         """Nothing of its own."""
@@ -37,3 +57,113 @@ class StoreService:
     async def close(self) -> None:
         """Give back connections."""
         await self._store.close()
+
+    def _take(self) -> list[_Applying]:
+        """Those who waited longest, as many as may share an insert: of one partition, and no key twice."""
+        group = [self._waiting.popleft()]
+        if not self._store.inserts_absent:
+            return group
+        keys = {group[0].key}
+        event_count = group[0].envelope.header.event_count
+        for each in tuple(self._waiting):
+            event_count += each.envelope.header.event_count
+            if event_count > GROUP_EVENTS_MAX:
+                break
+            if each.cut_day == group[0].cut_day and each.key not in keys:
+                keys.add(each.key)
+                self._waiting.remove(each)
+                group.append(each)
+        return group
+
+    async def _insert(self, group: list[_Applying]) -> None:
+        """Every one of them has its answer afterwards."""
+        try:
+            if self._store.inserts_absent:
+                await self._insert_together(group)
+            else:
+                await self._insert_alone(group[0])
+        except Exception as error:  # noqa: BLE001 not swallowed: each of them raises it where it is awaited
+            for each in group:
+                each.fail(error)
+        finally:
+            for each in group:
+                each.done.cancel()  # means nothing where the answer is there
+
+    async def _insert_alone(self, applying: _Applying) -> None:
+        await insert_once(
+            self._store,
+            self.name,
+            applying.envelope,
+            columns=lambda: self._columns(applying.envelope),
+            check_deadline=applying.deadline.check,
+        )
+        applying.succeed()
+
+    async def _insert_together(self, group: Sequence[_Applying]) -> None:
+        while ready := [each for each in group if not each.done.done() and self._is_ready(each)]:
+            try:
+                absent = await self._store.insert_absent(
+                    self.name, pa.concat_tables([each.rows for each in ready]), keys=[each.key for each in ready]
+                )
+            except PoisonError as error:
+                if len(ready) == 1:
+                    ready[0].fail(error)
+                    return
+                for each in ready:  # one by one, to find whose rows they are
+                    await self._insert_together([each])
+                return
+            if absent:
+                for each in ready:
+                    each.succeed()
+            else:
+                await self._find_standing(ready)
+
+    async def _find_standing(self, group: Sequence[_Applying]) -> None:
+        """Those that the table holds already are done, if it holds the same."""
+        standing = await self._store.markers(self.name, [each.key for each in group])
+        for each in group:
+            if marker := standing.get(each.key):
+                try:
+                    check_same(self.name, each.envelope, marker)
+                except IdConflictError as error:
+                    each.fail(error)
+                else:
+                    each.succeed()
+
+    def _is_ready(self, applying: _Applying) -> bool:
+        """Whether its rows are made and its lease holds; otherwise it has failed, and the others go on."""
+        try:
+            if applying.rows is None:
+                applying.rows = self._columns(applying.envelope)
+            applying.deadline.check()
+        except Exception as error:  # noqa: BLE001 not swallowed: raised where it is awaited
+            applying.fail(error)
+            return False
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class _Applying:
+    """One envelope on its way into the table."""
+
+    envelope: Envelope
+    deadline: Deadline
+    rows: Any = None
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def key(self) -> str:
+        return self.envelope.key
+
+    @property
+    def cut_day(self) -> int:
+        """The table's partition."""
+        return self.envelope.header.cut_at_ms // DAY_MS
+
+    def succeed(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
