@@ -23,12 +23,16 @@ class Pruning:
         self._rows_max = rows_max
         self._next_at: dict[Table, float] = {}
 
+    def is_due(self, table: Table) -> bool:
+        """Whether `run` would look; to ask before a condition is made, where that is often."""
+        return self._clock.monotonic() >= self._next_at.get(table, 0.0)
+
     async def run(self, table: Table, condition: ColumnElement[bool]) -> int:
         """Delete up to `rows_max` rows, at most once a minute, or again at once while there are more; how many went.
 
         Never raises `UnavailableError`: the work before it stands, and the rows go another time.
         """
-        if self._clock.monotonic() < self._next_at.get(table, 0.0):
+        if not self.is_due(table):
             return 0
         key = tuple_(*table.primary_key.columns)
         old = select(*table.primary_key.columns).where(condition).limit(self._rows_max)

@@ -42,6 +42,25 @@ _held: Final = (
     queue_messages.c.receipt == bindparam("lease_receipt"),
 )
 
+# Made once: to put a statement together costs more than to run it.
+_ready: Final = (
+    select(queue_messages.c.id)
+    .where(queue_messages.c.queue_name == bindparam("name"), queue_messages.c.ready_at_ms <= bindparam("now_ms"))
+    .order_by(queue_messages.c.ready_at_ms)
+)
+_look: Final = _ready.limit(1)
+_first: Final = _ready.limit(bindparam("count_max")).with_for_update(skip_locked=True).cte("first")
+_take: Final = (
+    update(queue_messages)
+    .where(queue_messages.c.id.in_(select(_first.c.id)))
+    .values(
+        receipt=bindparam("new_receipt"),
+        ready_at_ms=bindparam("lapses_at_ms"),
+        receive_count=queue_messages.c.receive_count + 1,
+    )
+    .returning(queue_messages.c.id, queue_messages.c.receive_count, queue_messages.c.sent_at_ms)
+)
+
 
 class DatabaseQueue:
     """Several processes may send and receive at once. Waiting receivers look every `poll_seconds`.
@@ -148,28 +167,14 @@ class DatabaseQueue:
 
     async def _take(self, queue_name: str, count_max: int, lease_seconds: int) -> list[Lease]:
         now_ms = self._now_ms()
-        ready = (
-            select(queue_messages.c.id)
-            .where(queue_messages.c.queue_name == queue_name, queue_messages.c.ready_at_ms <= now_ms)
-            .order_by(queue_messages.c.ready_at_ms)
-        )
+        ready = {"name": queue_name, "now_ms": now_ms}
         async with self._database.reading() as connection:  # a look costs writers nothing
-            if (await connection.execute(ready.limit(1))).first() is None:
+            if (await connection.execute(_look, ready)).first() is None:
                 return []
         receipt = secrets.token_hex(8)
-        first = ready.limit(count_max).with_for_update(skip_locked=True).cte("first")
-        take = (
-            update(queue_messages)
-            .where(queue_messages.c.id.in_(select(first.c.id)))
-            .values(
-                receipt=receipt,
-                ready_at_ms=now_ms + lease_seconds * 1000,
-                receive_count=queue_messages.c.receive_count + 1,
-            )
-            .returning(queue_messages.c.id, queue_messages.c.receive_count, queue_messages.c.sent_at_ms)
-        )
+        lease = {"count_max": count_max, "new_receipt": receipt, "lapses_at_ms": now_ms + lease_seconds * 1000}
         async with self._database.writing() as connection:
-            taken = (await connection.execute(take)).all()
+            taken = (await connection.execute(_take, {**ready, **lease})).all()
         return await self._leases(queue_name, receipt, taken)
 
     async def _leases(self, queue_name: str, receipt: str, taken: Sequence[Any]) -> list[Lease]:
@@ -199,6 +204,8 @@ class DatabaseQueue:
 
     async def _expire(self) -> None:
         for name, pruning in self._pruning.items():
+            if not pruning.is_due(queue_messages):
+                continue
             sent_at_ms = self._now_ms() - retention_seconds(name) * 1000
             too_old = (queue_messages.c.queue_name == name) & (queue_messages.c.sent_at_ms < sent_at_ms)
             gone = await pruning.run(queue_messages, too_old)
