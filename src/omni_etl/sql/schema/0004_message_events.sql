@@ -6,8 +6,9 @@
 -- Partitions are days of the *cut*, so that one insert never spans two; the time of an event is in the primary key.
 -- insert_until is when the envelope's lease ends, the same in every row of a block: the engine refuses what comes later, by
 -- its own clock when it has the rows (now() would be the time at which the statement began).
--- The first three settings make an acknowledged insert durable; without them it sits in the page cache. The last one has
--- an event rewritten by fewer, larger merges (5 by default): merging costs more than inserting.
+-- The first three settings make an acknowledged insert durable; without them it sits in the page cache. Then merging,
+-- which costs as much as inserting: an event is rewritten by fewer, larger merges (base 5 by default). A part below 64 MiB
+-- is one file and not a hundred (10 MiB by default, where an insert of 10,000 events costs twice as much).
 CREATE TABLE IF NOT EXISTS message_events
 (
     marker_key String,
@@ -53,4 +54,5 @@ SETTINGS
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,
     non_replicated_deduplication_window = 10000,
-    merge_selector_base = 16
+    merge_selector_base = 16,
+    min_bytes_for_wide_part = 67108864
