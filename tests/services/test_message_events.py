@@ -20,6 +20,7 @@ from omni_etl.event import GROUP_OF, TYPES
 from omni_etl.service import Deadline
 from omni_etl.services.message_events import MessageEvents, SearchedFields, columns
 from omni_etl.services.metrics import Metrics
+from omni_etl.services.pieces import PIECE_BYTES
 
 CLOCK = SystemClock()
 OPEN_DEADLINE = Deadline(CLOCK, CLOCK.monotonic() + 86_400)
@@ -123,6 +124,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=8,
 )
+TOLD_AS_THEY_ARE = set(SearchedFields.__struct_fields__) - {
+    "timestamp", "subaccount_id", "recipient_domain", "sending_domain",
+}  # fmt: skip
 EVENTS = st.builds(
     lambda type_name, timestamp, hot, odd: {**odd, **hot, "type": type_name, "timestamp": timestamp},
     st.sampled_from(sorted(TYPES)),
@@ -183,3 +187,22 @@ async def test_what_may_enter_no_later_stage_refuses(
         body = b'[{"msys":{"%b":%b}}]' % (GROUP_OF[told["type"]].encode(), line)
         assert orjson.loads(body) == [{"msys": {GROUP_OF[told["type"]]: told}}]
         assert orjson.dumps(orjson.loads(body)) == body
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(events=st.lists(EVENTS, max_size=20))
+def test_each_row_is_its_event(events: list[dict[str, Any]]) -> None:
+    """Every searched field of every event, as it came; more of them than are decoded at once."""
+    long = [builders.line(name, raw_reason="x" * (PIECE_BYTES // 3)) for name in ("click", "injection") * 3]
+    lines = [*_lines(events), *long]
+    envelope = builders.envelope(lines)
+    *rows, marker = columns(envelope).to_pylist()
+    assert [row["raw"] for row in rows] == envelope.raw.splitlines()
+    for row in rows:
+        told = orjson.loads(row["raw"])
+        assert row["type"] == told["type"]
+        assert row["timestamp"] == datetime.fromtimestamp(int(told["timestamp"]), UTC)
+        assert (row["subaccount_id"] or 0) == int(told.get("subaccount_id") or 0)
+        for name in TOLD_AS_THEY_ARE:
+            assert row[name] == told.get(name), name
+    assert (marker["marker_key"], marker["row_count"], marker["raw"]) == (envelope.key, len(lines), b"")

@@ -3,12 +3,12 @@
 import pytest
 
 from omni_etl.event import TYPES, UserAgentParsed
-from omni_etl.services.metrics.measures import CountedFields, measures
+from omni_etl.services.metrics.measures import FIELDS, CountedFields, measures
 
 
 def measure(type_name: str, **fields: object) -> str | None:
     """Of one event."""
-    [found] = measures(type_name, [CountedFields(timestamp="1", **fields)])  # type: ignore[arg-type]  # by name
+    [found] = measures(type_name, [FIELDS.get(type_name, CountedFields)(timestamp="1", **fields)])  # type: ignore[arg-type]  # by name
     return found
 
 

@@ -1,136 +1,150 @@
-"""Families: the questions that roll-ups answer, and the counting, in Arrow's loops, of an envelope for all of them."""
+"""Families: the questions that roll-ups answer, and the rows of an envelope for all of them.
+
+Every event asks several families for a row, by numbers alone (`counted`); one call finds the rows of all.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
-import msgspec
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from omni_etl.envelope import Envelope
-from omni_etl.services.domains import domain_or_of
 from omni_etl.services.marker_row import marker_columns
-from omni_etl.services.metrics.measures import CLICKED, DELIVERED, ENGAGED, EXPLAINED, CountedFields, measures
+from omni_etl.services.metrics.counted import MINUTE_SECONDS, Counted, Numbers, counted
 
-MINUTE_SECONDS: Final = 60
-VALUE_MAX: Final = 2**40  # of one event's milliseconds or bytes (34 years, 1 TiB): no sum of real events wraps at 2^64
-REASON_CHARACTERS_MAX: Final = 1024  # a roll-up keys by the reason; the whole text is in message_events
-
-KEYS: Final = ("minute", "subaccount_id", "measure")
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {
+    "type": (),
     "domain": ("domain", "mailbox_provider", "mailbox_provider_region"),
     "campaign": ("campaign_id", "template_id"),
     "sender": ("sending_domain", "ip_pool", "sending_ip"),
     "reason": ("domain", "bounce_class", "reason"),
     "link": ("link_name",),
 }
+"""Each family's own dimensions, beside minute, subaccount and measure."""
 
-_SUMS: Final = [([], "count_all"), ("delivery_ms", "sum"), ("message_bytes", "sum")]
-_REACH: Final = [([], "count_all"), ("message", "list")]
-_NAMES: Final = {
-    "count_all": "events",
-    "delivery_ms_sum": "delivery_ms",
-    "message_bytes_sum": "message_bytes",
-    "message_list": "message_ids",
-}
-_NUMBER: Final = r"^[0-9]{1,12}$"
-_LARGE_NUMBER: Final = r"^[0-9]{13,}$"
+DIMENSIONS: Final = tuple(dict.fromkeys(chain.from_iterable(FAMILIES.values())))
+KEYS_MAX: Final = max(map(len, FAMILIES.values()))
+_NUMBERS_MAX: Final = 2**63
+_FAMILIES: Final = pa.array([*FAMILIES, ""])
 
-_fields: Final = msgspec.json.Decoder(CountedFields)
+# Which dimension the first, second and third key of each family is; one past the last where it has no such key.
+_SLOTS: Final = np.array(
+    [
+        [DIMENSIONS.index(each) for each in names] + [len(DIMENSIONS)] * (KEYS_MAX - len(names))
+        for names in FAMILIES.values()
+    ]
+).T
 
 
 def columns(envelope: Envelope) -> Any:
-    """The roll-up rows of an envelope, its marker row last."""
-    events = _events(envelope)
-    counted = events.filter(pc.is_valid(events["measure"]))
-    is_engaged = _among(counted, ENGAGED)
-    others = counted.filter(pc.invert(is_engaged))
-    engaged = counted.filter(is_engaged)
-    engaged = engaged.append_column("message", _message(engaged))
-    rolled = [_by_type(events)]
-    for family in ("domain", "campaign", "sender"):
-        rolled += [_rolled(others, family, _SUMS), _rolled(engaged, family, _REACH)]
-    rolled.append(_rolled(others.filter(_among(others, EXPLAINED)), "reason", _SUMS))
-    rolled.append(_rolled(engaged.filter(_among(engaged, CLICKED)), "link", _REACH))
-    rolled.append(pa.table({"inserts": pa.array([1], pa.uint64())}))
-    rows = pa.concat_tables(rolled, promote_options="default").combine_chunks()
-    for name, column in marker_columns(envelope, rows=rows.num_rows).items():
-        rows = rows.append_column(name, column)
-    return rows
-
-
-def _events(envelope: Envelope) -> Any:
-    """One row per event: its minute, what it counts as, and every dimension."""
-    events: list[CountedFields] = []
-    types: list[str] = []
-    counts_as: list[str | None] = []
-    for each in envelope.header.types:
-        found = _fields.decode_lines(envelope.raw[each.start : each.start + each.size_bytes])
-        events += found
-        types += [each.type] * each.count
-        counts_as += measures(each.type, found)
-    text = _columns_of(events)
-    measure = pa.array(counts_as, pa.string())
-    delivered = pc.is_in(measure, pa.array(DELIVERED))
-    seconds = text["timestamp"].cast(pa.int64())
+    """The roll-up rows of an envelope, its marker row last; what a row does not tell is '' or 0."""
+    events = counted(envelope)
+    asked = _asked(events)
+    row, count = _rows(events, asked)
+    sample = np.empty(count, np.int64)
+    sample[row] = np.arange(len(row))  # any of its events stands for a row's keys
+    event, first = asked.event[sample], len(events.types)
+    adding, into = asked.event[first:], row[first:]  # all but the family `type`, which only counts
     return pa.table(
         {
-            **text,
-            "minute": pc.multiply(pc.divide(seconds, MINUTE_SECONDS), MINUTE_SECONDS).cast(pa.uint32()),
-            "subaccount_id": _given(text["subaccount_id"]).cast(pa.uint32()),
-            "type": pa.array(types, pa.string()),
-            "measure": measure,
-            "domain": domain_or_of(text["recipient_domain"], text["rcpt_to"]),
-            "sending_domain": domain_or_of(text["sending_domain"], text["friendly_from"]),
-            "reason": pc.utf8_slice_codeunits(text["reason"], 0, REASON_CHARACTERS_MAX),
-            "link_name": pc.coalesce(_given(text["target_link_name"]), text["target_link_url"]),
-            "delivery_ms": _number(pc.if_else(delivered, text["queue_time"], None)),
-            "message_bytes": _number(pc.if_else(delivered, text["msg_size"], None)),
+            "family": _FAMILIES.take(pa.array(np.append(asked.family[sample], len(FAMILIES)))),
+            "minute": _with_marker(events.minutes[event] * MINUTE_SECONDS, np.uint32),
+            "subaccount_id": _with_marker(events.subaccount_ids[event], np.uint32),
+            **_texts(events, asked, sample),
+            "events": _with_marker(np.bincount(row, minlength=count), np.uint64),
+            "delivery_ms": _with_marker(_sums(events.delivery_ms[adding], into, count), np.uint64),
+            "message_bytes": _with_marker(_sums(events.message_bytes[adding], into, count), np.uint64),
+            "message_ids": _message_ids(events, events.messages[adding], into, count),
+            "inserts": _with_marker(np.zeros(count), np.uint64, of_marker=1),
+            **marker_columns(envelope, rows=count + 1),
         }
     )
 
 
-def _columns_of(events: list[CountedFields]) -> dict[str, Any]:
-    names = CountedFields.__struct_fields__[:-1]  # user_agent_parsed, the last, is a measure by now
-    values = zip(*map(msgspec.structs.astuple, events), strict=True) if events else ([] for _ in names)
-    return {name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=False)}
+class _Asked(NamedTuple):
+    """A place for each event in each family that counts it, family by family, `type` first."""
+
+    event: Numbers
+    family: Numbers
+    measure: Numbers
+    keys: Numbers  # the codes of the family's first, second and third dimension
 
 
-def _by_type(events: Any) -> Any:
-    counted = events.group_by(["minute", "subaccount_id", "type"], use_threads=False).aggregate([([], "count_all")])
-    return _named(counted.rename_columns({"type": "measure"}), "type")
+def _asked(events: Counted) -> _Asked:
+    every, measured = np.arange(len(events.types)), np.flatnonzero(events.measures)
+    asking = dict.fromkeys(FAMILIES, measured) | {"type": every, "reason": events.failures, "link": events.clicks}
+    event = np.concatenate(list(asking.values()))
+    measure = events.measures[event]
+    measure[: len(every)] = events.types
+    keys = np.zeros((KEYS_MAX, len(event)), np.int64)
+    end = 0
+    for names, which in zip(FAMILIES.values(), asking.values(), strict=True):
+        start, end = end, end + len(which)
+        for key, name in zip(keys, names, strict=False):
+            key[start:end] = events.dimensions[name][which]
+    return _Asked(event, np.repeat(np.arange(len(FAMILIES)), [len(which) for which in asking.values()]), measure, keys)
 
 
-def _rolled(events: Any, family: str, aggregates: list[tuple[Any, str]]) -> Any:
-    counted = events.group_by([*KEYS, *FAMILIES[family]], use_threads=False).aggregate(aggregates)
-    return _named(counted, family)
-
-
-def _named(counted: Any, family: str) -> Any:
-    names = [_NAMES.get(name, name) for name in counted.column_names]
-    return counted.rename_columns(names).append_column("family", pa.repeat(pa.scalar(family), counted.num_rows))
-
-
-def _among(events: Any, wanted: frozenset[str]) -> Any:
-    return pc.is_in(events["measure"], pa.array(sorted(wanted)))
-
-
-def _message(events: Any) -> Any:
-    """What tells messages apart: the message's id, or else the transmission and the recipient."""
-    recipient = pc.binary_join_element_wise(
-        events["transmission_id"], events["rcpt_to"], "/", null_handling="replace", null_replacement=""
+def _rows(events: Counted, asked: _Asked) -> tuple[Numbers, int]:
+    """Which row each place counts in, and how many rows there are."""
+    places, _ = grouped((events.minutes, 2**31), (events.subaccount_ids, 2**32))
+    texts = len(events.texts)
+    return grouped(
+        (asked.family, len(FAMILIES)),
+        (places[asked.event], len(events.types)),
+        (asked.measure, texts),
+        *((key, texts) for key in asked.keys),
     )
-    return pc.coalesce(_given(events["message_id"]), recipient)
 
 
-def _given(text: Any) -> Any:
-    """Null for an empty text: some producers write '' where others leave a field out."""
-    return pc.if_else(pc.equal(text, ""), None, text)
+def grouped(*keys: tuple[Numbers, int]) -> tuple[Numbers, int]:
+    """A group per combination of keys, each of which is less than its bound: the group of each place, and their count.
+
+    The number of groups times one bound must fit 63 bits; it does by far, as an envelope's bytes are limited.
+    """
+    joined, bound = keys[0]
+    for key, key_bound in keys[1:]:
+        if bound * key_bound > _NUMBERS_MAX:  # an envelope of a great many different texts
+            joined, bound = _numbered(joined)
+        joined = joined * np.int64(key_bound) + key
+        bound *= key_bound
+    return _numbered(joined)
 
 
-def _number(text: Any) -> Any:
-    """Whole numbers up to VALUE_MAX; what is no number is null, and so counts as 0."""
-    short = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.int64())
-    large = pc.if_else(pc.match_substring_regex(text, _LARGE_NUMBER), VALUE_MAX, None)
-    return pc.min_element_wise(pc.coalesce(short, large), VALUE_MAX, skip_nulls=False)
+def _numbered(keys: Numbers) -> tuple[Numbers, int]:
+    encoded = pa.array(keys).dictionary_encode()
+    return encoded.indices.to_numpy(), len(encoded.dictionary)
+
+
+def _texts(events: Counted, asked: _Asked, sample: Numbers) -> dict[str, Any]:
+    """The columns of text, taken from the distinct ones in one call."""
+    names = ("measure", *DIMENSIONS)
+    rows = len(sample) + 1
+    codes = np.zeros((len(names) + 1, rows), np.int64)  # the last for keys that a family has not
+    codes[0, :-1] = asked.measure[sample]
+    for slot, key in zip(_SLOTS, asked.keys, strict=True):
+        codes[1 + slot[asked.family[sample]], np.arange(rows - 1)] = key[sample]
+    texts = events.texts.take(pa.array(codes[:-1].ravel()))
+    return {name: texts[place * rows : (place + 1) * rows] for place, name in enumerate(names)}
+
+
+def _sums(values: Numbers, into: Numbers, count: int) -> Numbers:
+    sums = np.zeros(count, np.uint64)
+    np.add.at(sums, into, values)
+    return sums
+
+
+def _message_ids(events: Counted, messages: Numbers, into: Numbers, count: int) -> Any:
+    """The ids of the messages that each row tells apart: what uniques count."""
+    told = np.flatnonzero(messages)
+    told = told[np.argsort(into[told], kind="stable")]
+    ends = np.cumsum(np.bincount(into[told], minlength=count + 1))
+    ids = pa.array(events.message_ids, pa.string()).take(pa.array(messages[told] - 1))
+    return pa.ListArray.from_arrays(pa.array(np.append(0, ends).astype(np.int32)), ids)
+
+
+def _with_marker(values: Numbers, kind: type[np.unsignedinteger[Any]], *, of_marker: int = 0) -> Any:
+    return pa.array(np.append(values, of_marker).astype(kind))

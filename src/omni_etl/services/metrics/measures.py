@@ -22,7 +22,8 @@ amp_*, relay_*, ab_test_*, ingest and sms events count in the family `type` alon
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 import msgspec
 
@@ -31,10 +32,12 @@ from omni_etl.event import UserAgentParsed
 
 
 class CountedFields(msgspec.Struct, gc=False):
-    """The fields that counting reads."""
+    """The fields that every event is counted by; the types below add what only they are asked for."""
 
     timestamp: str
     subaccount_id: str | None = None
+    rcpt_to: str | None = None
+    friendly_from: str | None = None
     recipient_domain: str | None = None
     mailbox_provider: str | None = None
     mailbox_provider_region: str | None = None
@@ -43,33 +46,48 @@ class CountedFields(msgspec.Struct, gc=False):
     sending_domain: str | None = None
     ip_pool: str | None = None
     sending_ip: str | None = None
-    rcpt_to: str | None = None
-    friendly_from: str | None = None
-    bounce_class: str | None = None
-    reason: str | None = None
-    target_link_name: str | None = None
-    target_link_url: str | None = None
-    message_id: str | None = None
-    transmission_id: str | None = None
+
+
+class DeliveryFields(CountedFields, gc=False):
+    """What deliveries add up."""
+
     num_retries: str | None = None
     queue_time: str | None = None
     msg_size: str | None = None
+
+
+class FailureFields(CountedFields, gc=False):
+    """What the reports by reason ask for."""
+
+    num_retries: str | None = None
+    bounce_class: str | None = None
+    reason: str | None = None
+
+
+class EngagementFields(CountedFields, gc=False):
+    """What tells messages, links and prefetching apart."""
+
+    message_id: str | None = None
+    transmission_id: str | None = None
+    target_link_name: str | None = None
+    target_link_url: str | None = None
     user_agent_parsed: UserAgentParsed | None = None
 
+
+FIELDS: Final[dict[str, type[CountedFields]]] = {
+    "delivery": DeliveryFields,
+    **dict.fromkeys(
+        ("policy_rejection", "generation_failure", "generation_rejection", "delay", "bounce", "out_of_band"),
+        FailureFields,
+    ),
+    **dict.fromkeys(("open", "initial_open", "click"), EngagementFields),
+}
+"""The fields of an event type; `CountedFields` where it is not named."""
 
 DELIVERED: Final = ("delivered_first", "delivered_second", "delivered_third_or_later")
 DELAYED: Final = ("delayed_first", "delayed_again", "delayed_again")
 BOUNCED: Final = {each: f"bounce_{each}" for each in CATEGORIES}
 BOUNCED_OUT_OF_BAND: Final = {each: f"out_of_band_{each}" for each in CATEGORIES}
-
-CLICKED: Final = frozenset({"clicked", "clicked_prefetched"})
-ENGAGED: Final = CLICKED | {"rendered", "rendered_prefetched", "initial_rendered", "initial_rendered_prefetched"}
-EXPLAINED: Final = frozenset(
-    {"policy_rejection", "generation_failed", "generation_rejection", *DELAYED}
-    | set(BOUNCED.values())
-    | set(BOUNCED_OUT_OF_BAND.values())
-)
-"""Measures that the reason reports ask for."""
 
 _PLAIN: Final = {
     "injection": "injected",
@@ -82,12 +100,24 @@ _PLAIN: Final = {
 }
 
 
+ENGAGED: Final = {"open": "rendered", "initial_open": "initial_rendered", "click": "clicked"}
+PREFETCHED: Final = {each: f"{each}_prefetched" for each in ENGAGED.values()}
+
+MEASURES: Final = (
+    *dict.fromkeys((*_PLAIN.values(), *DELIVERED, *DELAYED)),
+    *(*BOUNCED.values(), *BOUNCED_OUT_OF_BAND.values()),
+    *(*ENGAGED.values(), *PREFETCHED.values()),
+)
+
+
 def measures(type_name: str, events: Sequence[CountedFields]) -> list[str | None]:
     """What each of these events, all of one type, counts as; None where it counts in the family `type` alone."""
-    judge = _JUDGED.get(type_name)
-    if judge is None:
+    if type_name not in _JUDGED:
         return [_PLAIN.get(type_name)] * len(events)
-    return [judge(each) for each in events]
+    field, judge = _JUDGED[type_name]
+    values = list(map(attrgetter(field), events))
+    verdicts = {each: judge(each) for each in set(values)}  # few values, many events
+    return [verdicts[each] for each in values]
 
 
 def _attempt(num_retries: str | None) -> int:
@@ -100,22 +130,14 @@ def _attempt(num_retries: str | None) -> int:
     return 2 if digits > "1" else len(digits)
 
 
-def _judge_engagement(measure: str) -> Callable[[CountedFields], str]:
-    prefetched = f"{measure}_prefetched"
-
-    def judge(event: CountedFields) -> str:
-        agent = event.user_agent_parsed
-        return prefetched if agent is not None and agent.is_prefetched else measure
-
-    return judge
+def _judge_engagement(measure: str) -> Callable[[UserAgentParsed | None], str]:
+    return lambda agent: PREFETCHED[measure] if agent is not None and agent.is_prefetched else measure
 
 
-_JUDGED: Final[dict[str, Callable[[CountedFields], str]]] = {
-    "delivery": lambda event: DELIVERED[_attempt(event.num_retries)],
-    "delay": lambda event: DELAYED[_attempt(event.num_retries)],
-    "bounce": lambda event: BOUNCED[category(event.bounce_class)],
-    "out_of_band": lambda event: BOUNCED_OUT_OF_BAND[category(event.bounce_class)],
-    "open": _judge_engagement("rendered"),
-    "initial_open": _judge_engagement("initial_rendered"),
-    "click": _judge_engagement("clicked"),
+_JUDGED: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
+    "delivery": ("num_retries", lambda text: DELIVERED[_attempt(text)]),
+    "delay": ("num_retries", lambda text: DELAYED[_attempt(text)]),
+    "bounce": ("bounce_class", lambda text: BOUNCED[category(text)]),
+    "out_of_band": ("bounce_class", lambda text: BOUNCED_OUT_OF_BAND[category(text)]),
+    **{name: ("user_agent_parsed", _judge_engagement(measure)) for name, measure in ENGAGED.items()},
 }
