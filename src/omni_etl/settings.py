@@ -152,6 +152,12 @@ class Settings(BaseSettings):
     # Store
     store_host: str = Field("127.0.0.1", description="Address the embedded store listens on.")
     store_port: int = Field(8127, ge=0, le=65535, description="Port the embedded store listens on; 0 takes a free one.")
+    store_gather_seconds: float = Field(
+        0.25,
+        ge=0,
+        le=5,
+        description="Seconds for which an envelope waits for others before it is inserted: few, large inserts cost less.",
+    )
     store_timeout_seconds: float = Field(60.0, gt=0, description="Seconds after which a store call counts as failed.")
 
     # Seen from outside

@@ -10,12 +10,12 @@ from tests import builders
 
 from omni_etl import sql
 from omni_etl.backends.memory_store import MemoryStore
-from omni_etl.clock import SystemClock
+from omni_etl.clock import ManualClock, SystemClock
 from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, LeaseLapsedError, PoisonError, UnavailableError
 from omni_etl.service import Deadline
 from omni_etl.services.message_events import columns
-from omni_etl.services.store_service import GROUP_EVENTS_MAX, INSERTS_AT_ONCE, StoreService
+from omni_etl.services.store_service import GATHERED_BYTES, GROUP_BYTES_MAX, INSERTS_AT_ONCE, StoreService
 from omni_etl.store import Marker, Store
 
 TABLE = "message_events"
@@ -66,7 +66,7 @@ def store() -> WatchedStore:
 @pytest.fixture
 def service(store: WatchedStore) -> StoreService:
     """What is tested."""
-    return StoreService(TABLE, cast("Store", store), columns)
+    return StoreService(TABLE, cast("Store", store), columns, gather_seconds=0, clock=CLOCK)
 
 
 def envelope(seq: int, *, events: int = 1, subject: str = "", cut_at_ms: int = builders.CUT_AT_MS) -> Envelope:
@@ -102,11 +102,48 @@ async def apply_held(
     return list(await asyncio.gather(*following, return_exceptions=True))
 
 
-async def test_one_that_comes_alone_is_inserted_at_once(store: WatchedStore, service: StoreService) -> None:
-    """Nobody lingers for company."""
+@pytest.fixture
+async def gathering(store: WatchedStore) -> tuple[StoreService, ManualClock]:
+    """One that waits a second for company, by a clock of ours."""
+    clock = ManualClock()
+    return StoreService(TABLE, cast("Store", store), columns, gather_seconds=1, clock=clock), clock
+
+
+async def turns() -> None:
+    """Let everybody go as far as they can without the clock."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_one_that_comes_alone_is_inserted(store: WatchedStore, service: StoreService) -> None:
+    """At once, where nobody shall wait for company."""
     await service.apply(envelope(1, events=3), deadline())
     assert store.groups == [[envelope(1).key]]
     assert await store.count() == 3
+
+
+async def test_a_moment_brings_company(store: WatchedStore, gathering: tuple[StoreService, ManualClock]) -> None:
+    """What comes within it goes along; when it is over, nobody waits any longer."""
+    service, clock = gathering
+    found = [envelope(seq) for seq in range(1, 4)]
+    applying = [asyncio.create_task(service.apply(each, deadline())) for each in found[:2]]
+    await turns()
+    clock.advance(0.9)
+    await turns()
+    assert store.groups == []
+    applying.append(asyncio.create_task(service.apply(found[2], deadline())))
+    await turns()
+    clock.advance(0.1)
+    await asyncio.gather(*applying)
+    assert store.groups == [[each.key for each in found]]
+
+
+async def test_enough_company_ends_the_wait(store: WatchedStore, gathering: tuple[StoreService, ManualClock]) -> None:
+    """The clock stands still, and what fills an insert goes all the same."""
+    service, _ = gathering
+    found = [envelope(seq, subject="x" * (GATHERED_BYTES // 128), events=64) for seq in range(1, 3)]
+    await asyncio.gather(*(service.apply(each, deadline()) for each in found))
+    assert store.groups == [[each.key for each in found]]
 
 
 async def test_those_that_wait_share_an_insert(store: WatchedStore, service: StoreService) -> None:
@@ -119,8 +156,8 @@ async def test_those_that_wait_share_an_insert(store: WatchedStore, service: Sto
 
 
 async def test_an_insert_has_a_limit(store: WatchedStore, service: StoreService) -> None:
-    """In events; what does not fit goes with the next."""
-    found = [envelope(seq, events=GROUP_EVENTS_MAX // 2) for seq in range(1, 4)]
+    """In bytes of lines; what does not fit goes with the next."""
+    found = [envelope(seq, subject="x" * (GROUP_BYTES_MAX // 640), events=300) for seq in range(1, 4)]
     assert await apply_held(store, service, found) == [None] * 3
     assert sorted(map(len, store.groups[INSERTS_AT_ONCE:])) == [1, 2]
 
@@ -172,7 +209,7 @@ async def test_rows_that_cannot_be_made_are_their_own(store: WatchedStore) -> No
             raise ZeroDivisionError
         return columns(found)
 
-    service = StoreService(TABLE, cast("Store", store), columns_but_for_two)
+    service = StoreService(TABLE, cast("Store", store), columns_but_for_two, gather_seconds=0, clock=CLOCK)
     errors = await apply_held(store, service, [envelope(seq) for seq in range(1, 4)])
     assert [type(each) for each in errors] == [type(None), ZeroDivisionError, type(None)]
 

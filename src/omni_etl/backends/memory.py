@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from omni_etl.backends.bell import Bell
+from omni_etl.bell import Bell
 from omni_etl.clock import Clock
 from omni_etl.envelope import SealedEnvelope
 from omni_etl.errors import UnavailableError

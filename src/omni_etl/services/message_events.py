@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omni_etl.clock import Clock, SystemClock
 from omni_etl.envelope import Envelope
 from omni_etl.services.domains import name_domains
 from omni_etl.services.marker_row import marker_columns
@@ -54,8 +55,8 @@ _fields: Final = msgspec.json.Decoder(SearchedFields)
 class MessageEvents(StoreService):
     """One row per event, and one that marks the envelope."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__("message_events", store, columns)
+    def __init__(self, store: Store, *, gather_seconds: float = 0.0, clock: Clock | None = None) -> None:
+        super().__init__("message_events", store, columns, gather_seconds=gather_seconds, clock=clock or SystemClock())
 
 
 def columns(envelope: Envelope) -> Any:

@@ -1,8 +1,8 @@
 """A service whose whole effect is an insert into one table of the store, of the same name.
 
 What an insert costs hardly depends on how many rows it has. So envelopes that wait while others are being inserted go
-together, where the store can promise each of them once (`Store.insert_absent`): under load inserts grow, and an envelope
-that comes alone waits for nobody.
+together, where the store can promise each of them once (`Store.insert_absent`): under load inserts grow. One that finds
+nobody waits a moment for company, because nothing here is urgent: who asks for events or metrics does not notice.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from omni_etl.bell import Bell
+from omni_etl.clock import Clock
 from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, PoisonError
 from omni_etl.event import TYPES
 from omni_etl.service import Deadline
 from omni_etl.store import Store, check_same, insert_once
 
+MIB: Final = 1024 * 1024
+GATHERED_BYTES: Final = 8 * MIB  # of lines; nobody waits for more company than this
 INSERTS_AT_ONCE: Final = 2  # one is being written while the rows of the next are made
-GROUP_EVENTS_MAX: Final = 12_000  # by then an insert's own price is small, and its rows are some 20 MB
+GROUP_BYTES_MAX: Final = 32 * MIB  # of lines, some 25,000: by then an insert's own price is small
 DAY_MS: Final = 86_400_000
 
 
@@ -31,10 +35,15 @@ class StoreService:
 
     types = TYPES
 
-    def __init__(self, name: str, store: Store, columns: Callable[[Envelope], Any]) -> None:
+    def __init__(
+        self, name: str, store: Store, columns: Callable[[Envelope], Any], *, gather_seconds: float, clock: Clock
+    ) -> None:
         self.name = name
         self._store = store
         self._columns = columns
+        self._gather_seconds = gather_seconds
+        self._clock = clock
+        self._changed = Bell()
         self._waiting: deque[_Applying] = deque()
         self._turns = asyncio.Semaphore(INSERTS_AT_ONCE)
 
@@ -46,7 +55,9 @@ class StoreService:
         """Put the envelope's rows into the table, once. Whoever has the turn does it for those who wait as well."""
         applying = _Applying(envelope, deadline)
         self._waiting.append(applying)
+        self._changed.ring()
         async with self._turns:
+            await self._gather(applying)
             while applying in self._waiting:
                 await self._insert(self._take())
         await applying.done
@@ -58,16 +69,28 @@ class StoreService:
         """Give back connections."""
         await self._store.close()
 
+    async def _gather(self, applying: _Applying) -> None:
+        """A moment for company, until there is enough, or another turn took it along."""
+        if not self._store.inserts_absent:
+            return
+        until = self._clock.monotonic() + self._gather_seconds
+        while applying in self._waiting and (seconds := until - self._clock.monotonic()) > 0:
+            rings = self._changed.rings
+            if sum(each.raw_bytes for each in self._waiting) >= GATHERED_BYTES:
+                return
+            await self._changed.wait(rings, clock=self._clock, seconds=seconds)
+
     def _take(self) -> list[_Applying]:
         """Those who waited longest, as many as may share an insert: of one partition, and no key twice."""
+        self._changed.ring()
         group = [self._waiting.popleft()]
         if not self._store.inserts_absent:
             return group
         keys = {group[0].key}
-        event_count = group[0].envelope.header.event_count
+        raw_bytes = group[0].raw_bytes
         for each in tuple(self._waiting):
-            event_count += each.envelope.header.event_count
-            if event_count > GROUP_EVENTS_MAX:
+            raw_bytes += each.raw_bytes
+            if raw_bytes > GROUP_BYTES_MAX:
                 break
             if each.cut_day == group[0].cut_day and each.key not in keys:
                 keys.add(each.key)
@@ -154,6 +177,10 @@ class _Applying:
     @property
     def key(self) -> str:
         return self.envelope.key
+
+    @property
+    def raw_bytes(self) -> int:
+        return self.envelope.header.raw_bytes
 
     @property
     def cut_day(self) -> int:

@@ -10,4 +10,4 @@ from omni_etl.wiring.stores import build_store
 
 def build(settings: Settings) -> Service:
     """Entry point `message_events`."""
-    return MessageEvents(build_store(settings))
+    return MessageEvents(build_store(settings), gather_seconds=settings.store_gather_seconds)

@@ -10,4 +10,4 @@ from omni_etl.wiring.stores import build_store
 
 def build(settings: Settings) -> Service:
     """Entry point `metrics`."""
-    return Metrics(build_store(settings))
+    return Metrics(build_store(settings), gather_seconds=settings.store_gather_seconds)

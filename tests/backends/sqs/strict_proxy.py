@@ -18,7 +18,7 @@ from aiohttp import web
 from tests.backends.sqs import moto_app
 from tests.backends.sqs.aws_rules import Refusal, call_refused, entry_refused
 
-from omni_etl.backends.bell import Bell
+from omni_etl.bell import Bell
 from omni_etl.clock import Clock
 
 HOURS_12 = 43_200

@@ -14,13 +14,13 @@ from typing import Any, Final
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from omni_etl import telemetry
-from omni_etl.backends.bell import Bell
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.payload_days import PayloadDays
 from omni_etl.backends.database.payloads import Payloads
 from omni_etl.backends.database.postgresql import Postgresql
 from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import queue_messages
+from omni_etl.bell import Bell
 from omni_etl.clock import Clock
 from omni_etl.envelope import LANES, SealedEnvelope
 from omni_etl.queue import (

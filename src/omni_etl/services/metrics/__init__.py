@@ -5,6 +5,7 @@ The child counts an envelope and the store adds the counts up, once.
 
 from __future__ import annotations
 
+from omni_etl.clock import Clock, SystemClock
 from omni_etl.services.metrics.families import columns
 from omni_etl.services.store_service import StoreService
 from omni_etl.store import Store
@@ -13,5 +14,5 @@ from omni_etl.store import Store
 class Metrics(StoreService):
     """Every event counts, at least in the family `type`."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__("metrics", store, columns)
+    def __init__(self, store: Store, *, gather_seconds: float = 0.0, clock: Clock | None = None) -> None:
+        super().__init__("metrics", store, columns, gather_seconds=gather_seconds, clock=clock or SystemClock())

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from omni_etl.backends.bell import Bell
+from omni_etl.bell import Bell
 from omni_etl.clock import ManualClock
 
 
