@@ -45,8 +45,8 @@ sim: setup ## the dangerous promises under faults, many seeds: SEEDS=200 for mor
 e2e: setup ## the whole system as real processes, killed in turn
 	$(RUN) -m pytest -m e2e
 
-bench: setup ## how fast the steps on the hot path are here; writes bench/results.json
-	$(RUN) bench/run.py
+bench: setup ## how fast it is here, beside the bare limit and RabbitMQ, in about an hour; ROWS=hose,outage for a part, QUICK=1
+	$(RUN) -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
 docs: setup ## write docs/reference anew from the code
 	$(RUN) -m omni_etl.cli.reference docs/reference

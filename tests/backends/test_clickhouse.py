@@ -248,3 +248,21 @@ async def test_a_broken_insert_is_not_repeated_behind_our_back(store_url: str) -
     assert cutter.inserts == 2
     await store.close()
     server.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [None, DatabaseError("Code: 115. DB::Exception: Unknown setting 'omni_absent'", code=115)]
+)
+async def test_a_server_is_never_taken_for_the_store_host(answer: Exception | None) -> None:
+    """It refuses the setting, or takes it without a word where custom settings may begin with `omni_`."""
+
+    class Server:
+        async def command(self, _statement: str, *, settings: dict[str, str]) -> int:
+            assert settings["omni_absent"], "an empty one is asked for by nobody"
+            if answer is not None:
+                raise answer
+            return 1
+
+    store = ClickHouseStore("http://localhost", timeout_seconds=1)
+    store._client = Server()
+    assert not await store._knows_absent()

@@ -27,6 +27,7 @@ DEFAULT_PORTS: Final = {"http": 8123, "https": 8443}
 CONNECT_SECONDS_MAX: Final = 5
 IDLE_SECONDS_MAX: Final = 2.5  # an older server closes idle connections after 3
 MICROSECONDS: Final = 1_000_000
+NO_INSERT: Final = "omni_absent goes with an insert"  # in the words of the store host
 DATETIME_SECONDS_MAX: Final = 2**32 - 1  # in 2106
 
 # One insert is one block and one part. async_insert is 1 by default and would join inserts of several envelopes;
@@ -165,14 +166,15 @@ class ClickHouseStore:
             await self._apply_schema()
 
     async def _knows_absent(self) -> bool:
-        """Whether this is the store host; a server refuses a setting that it does not know."""
+        """Whether this is the store host: only it says what is wrong here; a server may not even refuse the setting."""
         try:
-            await self._client.command("SELECT 1", settings={"omni_absent": ""})
+            await self._client.command("SELECT 1", settings={"omni_absent": "probe"})
         except ClickHouseError as error:
-            if getattr(error, "code", None) == UNKNOWN_SETTING:
-                return False
-            raise
-        return True
+            if NO_INSERT in str(error):
+                return True
+            if getattr(error, "code", None) != UNKNOWN_SETTING:
+                raise
+        return False
 
     async def _check_clock(self) -> None:
         """The engine judges by its clock whether an insert is in time."""
