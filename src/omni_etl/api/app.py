@@ -16,9 +16,10 @@ from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
 from omni_etl import telemetry
-from omni_etl.api import suppressions, webhooks
+from omni_etl.api import problems, suppressions, webhooks
 from omni_etl.api.auth import require_key
 from omni_etl.api.limit import BodyLimit
+from omni_etl.api.problems import Problem
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
 from omni_etl.keys import Keys
@@ -76,6 +77,7 @@ def api_app(parts: ApiParts) -> FastAPI:
     app.add_api_route("/api/v1/status", _status, methods=["GET"], dependencies=guarded)
     app.add_api_route("/health", _health, methods=["GET"])
     app.add_api_route("/metrics", _numbers, methods=["GET"], response_class=PlainTextResponse)
+    app.add_exception_handler(Problem, problems.answer)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(UnavailableError, _unavailable)

@@ -8,6 +8,8 @@ from http import HTTPStatus
 
 from fastapi import HTTPException, Request
 
+from omni_etl.api.caller import Caller
+
 
 async def require_key(request: Request) -> None:
     """Let a known key pass.
@@ -17,8 +19,10 @@ async def require_key(request: Request) -> None:
 
     """
     secret = key_of(request.headers.get("authorization", ""))
-    if not secret or await request.app.state.parts.keys.verify(secret) is None:
+    key = await request.app.state.parts.keys.verify(secret) if secret else None
+    if key is None:
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+    request.state.caller = Caller(key.id)
 
 
 def key_of(header: str) -> str:
