@@ -65,8 +65,16 @@ class Outbox(Protocol):
         """
         ...
 
+    async def put_claimed(self, envelope: Envelope, batches: Sequence[Batch], *, claim_seconds: int) -> list[DueBatch]:
+        """As `put`, for who will try them at once: all are claimed from the beginning. Empty where `put` says False."""
+        ...
+
     async def claim(self, *, count_max: int, claim_seconds: int, paused: Collection[str] = ()) -> list[DueBatch]:
         """Take batches whose time has come, oldest first; each is ours for `claim_seconds`. Those of `paused` webhooks stay."""
+        ...
+
+    async def release(self, claimed: Sequence[DueBatch]) -> None:
+        """Give back what was claimed and not tried: due now, at its old place. Where the claim no longer holds, nothing."""
         ...
 
     async def delivered(self, due: DueBatch, status: int) -> bool:

@@ -73,6 +73,55 @@ async def test_a_claimed_batch_is_with_nobody_else(outbox: Outbox, clock: Manual
     assert second.claim != first.claim
 
 
+async def test_a_batch_may_be_claimed_as_it_is_put(outbox: Outbox, clock: ManualClock) -> None:
+    """It is with nobody else; the claim decides like any other."""
+    one, two = await outbox.put_claimed(numbered(1), [batch(1), batch(2)], claim_seconds=30)
+    assert [each.batch for each in (one, two)] == [batch(1), batch(2)]
+    assert await claim(outbox) == []
+    assert await outbox.counts() == OutboxCounts(2, 20, 0, 0, 0, 0)
+    assert await outbox.delivered(one, 200)
+    assert await outbox.failed(two, "503", retry_in_seconds=60)
+    clock.advance(61)
+    [again] = await claim(outbox)
+    assert (again.batch, again.attempts, again.cut_at_ms) == (batch(2), 1, two.cut_at_ms)
+
+
+async def test_a_batch_claimed_as_it_was_put_comes_again(outbox: Outbox, clock: ManualClock) -> None:
+    """Its process died: the claim lapses, and the next one gets the same id and bytes from the outbox."""
+    [lost] = await outbox.put_claimed(numbered(1), [batch(1)], claim_seconds=30)
+    clock.advance(29)
+    assert await claim(outbox) == []
+    clock.advance(2)
+    [found] = await claim(outbox)
+    assert found.batch == lost.batch
+    assert found.claim != lost.claim
+    assert not await outbox.delivered(lost, 200)
+
+
+async def test_an_envelope_is_put_once_whichever_way(outbox: Outbox) -> None:
+    """Known, nothing is written and nothing claimed; another checksum is a conflict."""
+    assert await outbox.put(numbered(1), [batch(1)])
+    assert await outbox.put_claimed(numbered(1), [batch(1)], claim_seconds=30) == []
+    assert await outbox.put_claimed(numbered(2), [batch(2)], claim_seconds=30)
+    assert not await outbox.put(numbered(2), [batch(2)])
+    with pytest.raises(IdConflictError):
+        await outbox.put_claimed(numbered(1, "open"), [batch(3)], claim_seconds=30)
+    assert [each.batch.id for each in await claim(outbox)] == ["batch-1"]
+
+
+async def test_what_is_given_back_is_due_at_once(outbox: Outbox, clock: ManualClock) -> None:
+    """At its old place, its attempts uncounted; a claim that no longer holds gives nothing back."""
+    late, mine = await outbox.put_claimed(numbered(1), [batch(1), batch(2)], claim_seconds=30)
+    assert await outbox.delivered(mine, 200)
+    await outbox.release([late, mine])
+    [held] = await claim(outbox)
+    assert (held.batch, held.attempts, held.cut_at_ms) == (batch(1), 0, late.cut_at_ms)
+    await outbox.release([late])
+    assert await claim(outbox) == []
+    await outbox.release([])
+    assert await outbox.delivered(held, 200)
+
+
 async def test_the_batches_of_paused_webhooks_stay(outbox: Outbox) -> None:
     """They are in nobody's way, and come as soon as nobody says they are paused."""
     await outbox.put(numbered(1), [batch(1)])

@@ -22,6 +22,7 @@ from omni_etl.clock import Clock
 from omni_etl.poster import Answer
 
 ANSWER_BYTES_MAX: Final = 64 * 1024  # read, so that the connection can serve again; more closes it
+WHOLE_BYTES_MAX: Final = 1024 * 1024
 KEEPALIVE_SECONDS: Final = (
     1.5  # less than common servers' own (gunicorn 2 s, uvicorn and Node 5 s): no post on a dying one
 )
@@ -78,7 +79,8 @@ class AiohttpPoster:
             return Answer(None, _reason(error))
 
     async def _post(self, session: aiohttp.ClientSession, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
-        data = io.BytesIO(body)  # written in parts; aiohttp warns of large bytes
+        # Large ones are written in parts, which costs more; aiohttp warns of large bytes.
+        data = body if len(body) <= WHOLE_BYTES_MAX else io.BytesIO(body)
         async with session.post(url, data=data, headers=headers, allow_redirects=False) as response:
             read = 0
             while read <= ANSWER_BYTES_MAX and (part := await response.content.readany()):
@@ -90,6 +92,8 @@ class AiohttpPoster:
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         """In both forms (RFC 9110 10.2.3): seconds, or a date."""
         text = response.headers.get("Retry-After", "").strip()
+        if not text:
+            return None
         if text.isascii() and text.isdigit():
             return float(text[:10])
         try:

@@ -1,10 +1,11 @@
 """The database's transactions, on each product: in turn, whole or not at all, and honest about trouble."""
 
 import asyncio
+from functools import partial
 
 import pytest
-from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from tests.backends.database.conftest import Start, away, names, write
 
 from omni_etl.backends.database.engine import Database, open_database
@@ -150,6 +151,52 @@ async def test_an_outage_is_told_and_ends(control: Database) -> None:
             assert str(told.value).startswith(f"{control.place}: ")
     await write(control, "two")
     assert await names(control) == ["one", "two"]
+
+
+async def test_a_transaction_in_one_go_is_whole_or_nothing(control: Database) -> None:
+    """Durable when it is over; an error leaves nothing behind and is told as it is."""
+
+    def work(connection: Connection, name: str) -> str:
+        connection.execute(insert(fleet_words), {"name": name, "value": "x"})
+        if name == "bad":
+            raise LookupError(name)
+        return name
+
+    assert await control.write(partial(work, name="one")) == "one"
+    with pytest.raises(LookupError):
+        await control.write(partial(work, name="bad"))
+    assert await control.read(lambda connection: connection.execute(select(fleet_words.c.name)).scalars().all()) == [
+        "one"
+    ]
+
+
+async def test_reading_in_one_go_writes_nothing(control: Database) -> None:
+    """Readers cannot, whatever they are given."""
+    with pytest.raises((DBAPIError, UnavailableError)):
+        await control.read(lambda connection: connection.execute(insert(fleet_words), {"name": "one", "value": "x"}))
+    assert await names(control) == []
+
+
+async def test_both_ways_of_writing_take_turns(control: Database) -> None:
+    """Many of each at once: nobody meets a lock, and nothing is lost."""
+
+    def work(connection: Connection, name: str) -> None:
+        connection.execute(insert(fleet_words), {"name": name, "value": "x"})
+
+    await asyncio.gather(
+        *(write(control, f"a{number:02}") for number in range(20)),
+        *(control.write(partial(work, name=f"b{number:02}")) for number in range(20)),
+    )
+    assert len(await names(control)) == 40
+
+
+async def test_an_outage_is_told_in_one_go_too(control: Database) -> None:
+    """Reading or writing."""
+    async with away(control):
+        for call in (control.write, control.read):
+            with pytest.raises(UnavailableError) as told:
+                await call(lambda connection: connection.execute(select(fleet_words)).all())
+            assert str(told.value).startswith(f"{control.place}: ")
 
 
 async def test_the_last_holder_closes(database_url: str, clock: ManualClock) -> None:

@@ -16,7 +16,7 @@ SAME_KEY = envelope([line("open")], seq=1)
 async def enter(database: Database) -> bool:
     """Note ONE in a transaction of its own."""
     async with database.writing() as connection:
-        return await ledger.enter(database, connection, suppressions_ledger, envelope=ONE, now_ms=1)
+        return await connection.run_sync(ledger.enter, database, suppressions_ledger, envelope=ONE, now_ms=1)
 
 
 async def test_an_envelope_is_noted_once(control: Database) -> None:
@@ -30,7 +30,7 @@ async def test_a_note_goes_with_its_effect(control: Database) -> None:
 
     async def fail() -> None:
         async with control.writing() as connection:
-            assert await ledger.enter(control, connection, suppressions_ledger, envelope=ONE, now_ms=1)
+            assert await connection.run_sync(ledger.enter, control, suppressions_ledger, envelope=ONE, now_ms=1)
             raise RuntimeError("the effect failed")
 
     with pytest.raises(RuntimeError):
@@ -43,9 +43,9 @@ async def test_another_checksum_is_a_conflict(control: Database) -> None:
     await enter(control)
     async with control.writing() as connection:
         with pytest.raises(IdConflictError, match=ONE.key):
-            await ledger.check(connection, suppressions_ledger, SAME_KEY)
+            await connection.run_sync(ledger.check, suppressions_ledger, SAME_KEY)
         with pytest.raises(IdConflictError, match=ONE.key):
-            await ledger.enter(control, connection, suppressions_ledger, envelope=SAME_KEY, now_ms=1)
+            await connection.run_sync(ledger.enter, control, suppressions_ledger, envelope=SAME_KEY, now_ms=1)
     async with control.reading() as connection:
         assert (await connection.execute(select(func.count()).select_from(suppressions_ledger))).scalar() == 1
-        await ledger.check(connection, suppressions_ledger, ONE)
+        await connection.run_sync(ledger.check, suppressions_ledger, ONE)

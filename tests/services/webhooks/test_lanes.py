@@ -3,19 +3,22 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.builders import envelope, line
 from tests.services.webhooks.fakes import CustomerPoster, StumblingOutbox, at_rest, someone_sleeps
 
-from omni_etl.backends.database import DatabaseWebhooks
+from omni_etl.backends.database import DatabaseOutbox, DatabaseWebhooks
 from omni_etl.clock import ManualClock
+from omni_etl.errors import IdConflictError
 from omni_etl.event import TYPES
-from omni_etl.outbox import Batch
+from omni_etl.outbox import Batch, DueBatch
 from omni_etl.poster import Answer
 from omni_etl.services.webhooks.attempt import Attempts
 from omni_etl.services.webhooks.lanes import (
+    FRESH_BYTES_MAX,
     GATHER_SECONDS,
     POLL_SECONDS,
     RECORD_SECONDS,
@@ -57,6 +60,11 @@ async def put(outbox: StumblingOutbox, *names: str, target: str = GOOD) -> None:
     await outbox.put(envelope([line()], seq=seq), [Batch(name, target, target, {}, b"[]", 1) for name in names])
 
 
+def batches(*names: str) -> list[Batch]:
+    """For the customer who is well."""
+    return [Batch(name, GOOD, GOOD, {}, b"[]", 1) for name in names]
+
+
 async def delivered(outbox: StumblingOutbox, count: int) -> None:
     """Wait until the outbox says so."""
     while (await outbox.counts()).delivered_batches < count:
@@ -71,6 +79,168 @@ async def test_a_fresh_batch_goes_at_once(
     lanes.wake()
     await delivered(outbox, 1)
     assert [post.batch_id for post in customer.posts] == ["a"]
+
+
+async def test_a_fresh_batch_goes_from_memory(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
+) -> None:
+    """The outbox is not asked for what was just put, and it is noted all the same; a redo is known."""
+    looks = outbox.claims
+    await lanes.put(envelope([line()]), batches("a", "b"))
+    await delivered(outbox, 2)
+    await lanes.put(envelope([line()]), batches("a", "b"))
+    assert sorted(post.batch_id for post in customer.posts) == ["a", "b"]
+    assert outbox.claims == looks
+    assert lanes._fresh_bytes == 0
+
+
+async def test_fresh_batches_wait_for_a_slot(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
+) -> None:
+    """No more in flight than allowed, and as attempts end the next begins; no time passes."""
+    customer.hanging.add(GOOD)
+    await lanes.put(envelope([line()]), batches(*(f"{n:02}" for n in range(20))))
+    await customer.posted(3)
+    customer.released.set()
+    await delivered(outbox, 20)
+    assert customer.in_flight_max == 3
+    assert [post.batch_id for post in customer.posts] == [f"{n:02}" for n in range(20)]
+
+
+async def test_slots_asked_for_are_not_given_away(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
+) -> None:
+    """What is put while a claim is under way begins only in slots that the claim left free."""
+    customer.hanging.add(GOOD)
+    outbox.may_answer.clear()
+    made = outbox.claims_made
+    await put(outbox, "a", "b", "c")
+    lanes.wake()
+    while outbox.claims_made == made:
+        await asyncio.sleep(0)
+    await lanes.put(envelope([line()]), batches("d", "e"))
+    outbox.may_answer.set()
+    await customer.posted(3)
+    customer.released.set()
+    await delivered(outbox, 5)
+    assert customer.in_flight_max == 3
+
+
+async def test_memory_holds_no_more_than_allowed(
+    running: asyncio.Task[None],
+    lanes: Lanes,
+    outbox: StumblingOutbox,
+    customer: CustomerPoster,
+    clock: ManualClock,
+) -> None:
+    """While a customer hangs, what does not fit waits in the outbox, unclaimed; then it follows."""
+    customer.hanging.add(BAD)
+    big = bytes(FRESH_BYTES_MAX // 2)
+    for seq in range(3):
+        one = Batch(str(seq), BAD, BAD, {}, big, 1)
+        await lanes.put(envelope([line()], seq=seq), [one])
+    await customer.posted(2)
+    assert lanes._fresh_bytes == FRESH_BYTES_MAX
+    assert (await outbox.counts()).waiting_batches == 3
+    await customer.posted(3)  # the third slot, by way of the outbox
+    assert lanes._fresh_bytes == FRESH_BYTES_MAX
+    customer.released.set()
+    await delivered(outbox, 3)
+    assert lanes._fresh_bytes == 0
+
+
+async def test_what_waits_in_the_outbox_comes_before_what_is_fresh(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
+) -> None:
+    """Behind with its work, delivery keeps nothing new in memory; a look that is due has the first free slots."""
+    customer.hanging.add(GOOD)
+    await put(outbox, *(f"old-{n}" for n in range(6)))
+    lanes.wake()
+    await customer.posted(3)
+    await lanes.put(envelope([line()], seq=7), batches("new"))
+    assert lanes._fresh_bytes == 0
+    customer.hanging.clear()
+    customer.released.set()
+    while (await outbox.counts()).delivered_batches < 7:
+        await at_rest(lanes, clock)
+        clock.advance(GATHER_SECONDS)
+    assert customer.posts[-1].batch_id == "new"
+    await lanes.put(envelope([line()], seq=8), batches("fresh"))
+    await delivered(outbox, 8)
+
+
+async def test_what_waited_too_long_in_memory_is_not_tried(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
+) -> None:
+    """Its claim leaves no time for an attempt: it lapses and comes from the outbox, once."""
+    customer.hanging.add(GOOD)
+    await lanes.put(envelope([line()]), batches("a", "b", "c", "d"))
+    await customer.posted(3)
+    clock.advance(RECORD_SECONDS)
+    customer.hanging.clear()
+    customer.released.set()
+    await delivered(outbox, 3)
+    while lanes._fresh_bytes:
+        await asyncio.sleep(0)
+    assert len(customer.posts) == 3
+    await at_rest(lanes, clock)
+    clock.advance(10)
+    await delivered(outbox, 4)
+    assert [post.batch_id for post in customer.posts] == ["a", "b", "c", "d"]
+
+
+async def test_a_stop_gives_back_what_was_not_tried(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
+) -> None:
+    """It is due at once, its attempts uncounted; what is put during the stop is due at once, too."""
+    customer.hanging.add(GOOD)
+    await lanes.put(envelope([line()]), batches("a", "b", "c", "d", "e"))
+    await customer.posted(3)
+    running.cancel()
+    await asyncio.sleep(0)
+    customer.released.set()
+    await asyncio.wait([running])
+    await lanes.put(envelope([line()], seq=2), batches("f"))
+    due = await outbox.claim(count_max=10, claim_seconds=1)
+    assert sorted((each.batch.id, each.attempts) for each in due) == [("d", 0), ("e", 0), ("f", 0)]
+    assert lanes._fresh_bytes == 0
+
+
+async def test_a_put_that_ends_after_the_stop_gives_back(
+    running: asyncio.Task[None],
+    lanes: Lanes,
+    outbox: StumblingOutbox,
+    customer: CustomerPoster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is begun any more, and nothing is left claimed."""
+    may_go = asyncio.Event()
+
+    async def slow(*args: Any, **named: Any) -> list[DueBatch]:
+        claimed = await DatabaseOutbox.put_claimed(outbox, *args, **named)
+        await may_go.wait()
+        return claimed
+
+    monkeypatch.setattr(outbox, "put_claimed", slow)
+    putting = asyncio.create_task(lanes.put(envelope([line()]), batches("a")))
+    while (await outbox.counts()).waiting_batches < 1:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    may_go.set()
+    await putting
+    assert customer.posts == []
+    assert [each.batch.id for each in await outbox.claim(count_max=10, claim_seconds=1)] == ["a"]
+
+
+async def test_a_put_that_fails_frees_its_room(
+    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox
+) -> None:
+    """Whatever it met; else memory would seem full one day."""
+    await outbox.put(envelope([line("click")]), [])
+    with pytest.raises(IdConflictError):
+        await lanes.put(envelope([line("open")]), batches("a"))
+    assert lanes._fresh_bytes == 0
 
 
 async def test_others_batches_and_retries_are_found_by_looking(

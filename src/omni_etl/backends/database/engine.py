@@ -7,16 +7,16 @@ writers waited 1.9 s at p99). `omni_database_write_seconds` shows whether that h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl import telemetry
 from omni_etl.backends.database.migrate import Part, setting_name
 from omni_etl.backends.database.postgresql import Postgresql
-from omni_etl.backends.database.product import Insert, Product
+from omni_etl.backends.database.product import Insert, Product, Value
 from omni_etl.backends.database.sqlite import Sqlite
 from omni_etl.clock import Clock
 from omni_etl.errors import SettingsError, UnavailableError
@@ -78,8 +78,7 @@ class Database:
         """The last holder closes the connections."""
         self._holders.discard(holder)
         if not self._holders:
-            await self.product.writer.dispose()
-            await self.product.readers.dispose()
+            await self.product.close()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -94,22 +93,39 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is durable when this block ends without an error; an error leaves nothing behind."""
-        async with self._turn:
-            started = self._clock.monotonic()
-            spot = self.product.spot()
-            with self._translated():
-                async with (
-                    asyncio.timeout(self.product.transaction_seconds_max),
-                    self.product.writer.begin() as connection,
-                ):
-                    yield connection
-            if self.product.spot() != spot:
-                raise UnavailableError(f"{self.place}: the file was replaced during a write")
-            self._write_seconds.observe(self._clock.monotonic() - started)
+        async with self._in_turn(), self.product.writer.begin() as connection:
+            yield connection
+
+    async def read(self, work: Callable[[Connection], Value]) -> Value:
+        """`reading` for the hot paths: `work` is a whole transaction, made in one go. See `write`."""
+        with self._translated():
+            async with asyncio.timeout(self.product.transaction_seconds_max):
+                return await self.product.read(work)
+
+    async def write(self, work: Callable[[Connection], Value]) -> Value:
+        """`writing` for the hot paths: `work` is a whole transaction, made in one go.
+
+        It may run in another thread, so it touches nothing but its connection and what is given to it. Cancelled, the
+        transaction may have happened, as always; it is over when the caller hears of it.
+        """
+        async with self._in_turn():
+            return await self.product.write(work)
 
     def insert(self, table: Table) -> Insert:
         """An INSERT that knows `ON CONFLICT`."""
         return self.product.insert(table)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        async with self._turn:
+            started = self._clock.monotonic()
+            spot = self.product.spot()
+            with self._translated():
+                async with asyncio.timeout(self.product.transaction_seconds_max):
+                    yield
+            if self.product.spot() != spot:
+                raise UnavailableError(f"{self.place}: the file was replaced during a write")
+            self._write_seconds.observe(self._clock.monotonic() - started)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

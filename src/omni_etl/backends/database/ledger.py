@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Table, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Table, select
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.envelope import Envelope
@@ -14,9 +13,7 @@ from omni_etl.errors import IdConflictError
 KEPT_MS: Final = 60 * 86_400_000  # four times what any queue keeps
 
 
-async def enter(
-    database: Database, connection: AsyncConnection, table: Table, *, envelope: Envelope, now_ms: int
-) -> bool:
+def enter(connection: Connection, database: Database, table: Table, *, envelope: Envelope, now_ms: int) -> bool:
     """Note the envelope; False where it was noted before, and then the effect has been made.
 
     Raises:
@@ -24,20 +21,20 @@ async def enter(
 
     """
     row = {"key": envelope.key, "checksum": envelope.header.checksum, "applied_at_ms": now_ms}
-    if (await connection.execute(database.insert(table).on_conflict_do_nothing(), row)).rowcount:
+    if connection.execute(database.insert(table).on_conflict_do_nothing(), row).rowcount:
         return True
-    await check(connection, table, envelope)
+    check(connection, table, envelope)
     return False
 
 
-async def check(connection: AsyncConnection, table: Table, envelope: Envelope) -> None:
+def check(connection: Connection, table: Table, envelope: Envelope) -> None:
     """Look without noting.
 
     Raises:
         IdConflictError: noted with another checksum.
 
     """
-    stands = (await connection.execute(select(table.c.checksum).where(table.c.key == envelope.key))).scalar()
+    stands = connection.execute(select(table.c.checksum).where(table.c.key == envelope.key)).scalar()
     if stands not in (None, envelope.header.checksum):
         raise IdConflictError(
             f"{table.name} holds {envelope.key} with checksum {stands}, this one has {envelope.header.checksum}"

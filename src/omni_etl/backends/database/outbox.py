@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import zstandard
-from sqlalchemy import Row, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from omni_etl.backends.database import ledger
 from omni_etl.backends.database.engine import Database, Holder
@@ -16,7 +15,7 @@ from omni_etl.backends.database.pruning import Pruning
 from omni_etl.backends.database.tables import outbox_batches, outbox_bodies, outbox_counters, webhooks_ledger
 from omni_etl.backends.database.verdicts import Verdict, Verdicts
 from omni_etl.clock import Clock
-from omni_etl.envelope import Envelope, compress
+from omni_etl.envelope import ZSTD_LEVEL, Envelope
 from omni_etl.outbox import Batch, DueBatch, OutboxCounts
 
 GIVEN_UP_KEPT_MS: Final = 14 * 86_400_000  # as long as dead letters
@@ -33,16 +32,14 @@ class DatabaseOutbox(Holder):
     async def put(self, envelope: Envelope, batches: Sequence[Batch]) -> bool:
         """One transaction. An envelope without batches is noted too: webhooks that come later do not get its events."""
         now_ms = self._now_ms()
-        bodies = [{"batch_id": each.id, "body": compress(each.body)} for each in batches]
-        async with self._database.writing() as connection:
-            if not await ledger.enter(self._database, connection, webhooks_ledger, envelope=envelope, now_ms=now_ms):
-                return False
-            if batches:
-                await connection.execute(insert(outbox_batches), [_row(each, now_ms) for each in batches])
-                await connection.execute(insert(outbox_bodies), bodies)
-                await _count_waiting(connection, batches)
-        await self._prune(now_ms)
-        return True
+        return await self._put(envelope, [DueBatch(each, "", 0, now_ms) for each in batches], due_at_ms=now_ms)
+
+    async def put_claimed(self, envelope: Envelope, batches: Sequence[Batch], *, claim_seconds: int) -> list[DueBatch]:
+        """The same transaction; whoever dies with what it claimed leaves it to lapse."""
+        now_ms, claim = self._now_ms(), secrets.token_hex(8)
+        claimed = [DueBatch(each, claim, 0, now_ms) for each in batches]
+        is_new = await self._put(envelope, claimed, due_at_ms=now_ms + claim_seconds * 1000)
+        return claimed if is_new else []
 
     async def claim(self, *, count_max: int, claim_seconds: int, paused: Collection[str] = ()) -> list[DueBatch]:
         """Oldest first by the time at which they were due; a lapsed claim was due when it lapsed."""
@@ -54,25 +51,34 @@ class DatabaseOutbox(Holder):
         )
         if paused:
             due = due.where(outbox_batches.c.webhook_id.not_in(paused))
-        async with self._database.reading() as connection:  # a look costs writers nothing
-            if (await connection.execute(due.limit(1))).first() is None:
-                return []
-        claim = secrets.token_hex(8)
+        look = due.limit(1)
+        if await self._database.read(lambda connection: connection.execute(look).first()) is None:
+            return []  # a look costs writers nothing
         first = due.limit(count_max).with_for_update(skip_locked=True).cte("first")
         take = (
             update(outbox_batches)
             .where(outbox_batches.c.id.in_(select(first.c.id)))
-            .values(claim=claim, due_at_ms=now_ms + claim_seconds * 1000)
+            .values(claim=secrets.token_hex(8), due_at_ms=now_ms + claim_seconds * 1000)
             .returning(outbox_batches.c.id)
         )
-        async with self._database.writing() as connection:
-            taken = (await connection.execute(take)).scalars().all()
-        return await self._claimed(claim, taken)
+
+        def work(connection: Connection) -> Sequence[Row[tuple[object, ...]]]:
+            taken = connection.execute(take).scalars().all()
+            return connection.execute(WHOLE, {"ids": taken}).all()
+
+        decompressor = zstandard.ZstdDecompressor()
+        return [_due_batch(row, decompressor) for row in await self._database.write(work)]
+
+    async def release(self, claimed: Sequence[DueBatch]) -> None:
+        """One transaction."""
+        rows = [{"of": each.batch.id, "held": each.claim, "due_at": each.cut_at_ms} for each in claimed]
+        if rows:
+            await self._database.write(lambda connection: connection.execute(RELEASE, rows))
 
     async def delivered(self, due: DueBatch, status: int) -> bool:
         """The batch goes at once and only the counters remember it."""
-        verdict = Verdict(state="delivered", due_at_ms=self._now_ms(), answer=str(status))
-        return await self._verdicts.pass_on(due, verdict)
+        del status  # any 2xx is as good as another
+        return await self._verdicts.pass_on(due, Verdict("delivered"))
 
     async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None) -> bool:
         """Waits again, or is given up and stays, with its body, two weeks."""
@@ -89,33 +95,34 @@ class DatabaseOutbox(Holder):
             row = (await connection.execute(select(outbox_counters))).mappings().one()
             return OutboxCounts(**{name: value for name, value in row.items() if name != "id"})
 
-    async def _claimed(self, claim: str, taken: Sequence[str]) -> list[DueBatch]:
-        statement = (
-            select(outbox_batches, outbox_bodies.c.body)
-            .join(outbox_bodies)
-            .where(outbox_batches.c.id.in_(taken), outbox_batches.c.claim == claim)
-            .order_by(outbox_batches.c.cut_at_ms)
-        )
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(statement)).all()
-        decompressor = zstandard.ZstdDecompressor()
-        return [_due_batch(row, decompressor) for row in rows]
+    async def _put(self, envelope: Envelope, fresh: Sequence[DueBatch], *, due_at_ms: int) -> bool:
+        now_ms = self._now_ms()
+        rows, bodies = [_row(each, due_at_ms) for each in fresh], _bodies(fresh)
+        more = {"batches": len(fresh), "events": sum(each.batch.event_count for each in fresh)}
+
+        def work(connection: Connection) -> bool:
+            if not ledger.enter(connection, self._database, webhooks_ledger, envelope=envelope, now_ms=now_ms):
+                return False
+            if rows:
+                connection.execute(ROWS, rows)
+                connection.execute(BODIES, bodies)
+                connection.execute(MORE_WAITING, more)
+            return True
+
+        is_new = await self._database.write(work)
+        await self._prune(now_ms)
+        return is_new
 
     async def _prune(self, now_ms: int) -> None:
-        await self._pruning.run(webhooks_ledger, webhooks_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS)
-        given_up = outbox_batches.c.state == "given_up"
-        await self._pruning.run(outbox_batches, given_up & (outbox_batches.c.due_at_ms < now_ms - GIVEN_UP_KEPT_MS))
+        if self._pruning.is_due(webhooks_ledger):
+            await self._pruning.run(webhooks_ledger, webhooks_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS)
+        if self._pruning.is_due(outbox_batches):
+            given_up = outbox_batches.c.state == "given_up"
+            await self._pruning.run(outbox_batches, given_up & (outbox_batches.c.due_at_ms < now_ms - GIVEN_UP_KEPT_MS))
 
 
-async def _count_waiting(connection: AsyncConnection, batches: Sequence[Batch]) -> None:
-    more = update(outbox_counters).values(
-        waiting_batches=outbox_counters.c.waiting_batches + len(batches),
-        waiting_events=outbox_counters.c.waiting_events + sum(each.event_count for each in batches),
-    )
-    await connection.execute(more)
-
-
-def _row(batch: Batch, now_ms: int) -> dict[str, object]:
+def _row(fresh: DueBatch, due_at_ms: int) -> dict[str, object]:
+    batch = fresh.batch
     return {
         "id": batch.id,
         "webhook_id": batch.webhook_id,
@@ -124,9 +131,15 @@ def _row(batch: Batch, now_ms: int) -> dict[str, object]:
         "event_count": batch.event_count,
         "state": "waiting",
         "attempts": 0,
-        "cut_at_ms": now_ms,
-        "due_at_ms": now_ms,
+        "cut_at_ms": fresh.cut_at_ms,
+        "due_at_ms": due_at_ms,
+        "claim": fresh.claim or None,
     }
+
+
+def _bodies(fresh: Sequence[DueBatch]) -> list[dict[str, object]]:
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)  # one for all, and for no other thread
+    return [{"batch_id": each.batch.id, "body": compressor.compress(each.batch.body)} for each in fresh]
 
 
 def _due_batch(row: Row[tuple[object, ...]], decompressor: zstandard.ZstdDecompressor) -> DueBatch:
@@ -139,3 +152,23 @@ def _due_batch(row: Row[tuple[object, ...]], decompressor: zstandard.ZstdDecompr
         event_count=row.event_count,
     )
     return DueBatch(batch=batch, claim=row.claim, attempts=row.attempts, cut_at_ms=row.cut_at_ms)
+
+
+# Made once: to build a statement costs more than to run it.
+ROWS: Final = insert(outbox_batches)
+BODIES: Final = insert(outbox_bodies)
+MORE_WAITING: Final = update(outbox_counters).values(
+    waiting_batches=outbox_counters.c.waiting_batches + bindparam("batches"),
+    waiting_events=outbox_counters.c.waiting_events + bindparam("events"),
+)
+WHOLE: Final = (
+    select(outbox_batches, outbox_bodies.c.body)
+    .join(outbox_bodies)
+    .where(outbox_batches.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(outbox_batches.c.cut_at_ms)
+)
+RELEASE: Final = (
+    update(outbox_batches)
+    .where(outbox_batches.c.id == bindparam("of"), outbox_batches.c.claim == bindparam("held"))
+    .values(claim=None, due_at_ms=bindparam("due_at"))
+)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import ExceptionContext, Table, event, text
+from sqlalchemy import Connection, ExceptionContext, Table, event, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from omni_etl.backends.database.migrate import Part, migrate, setting_name
-from omni_etl.backends.database.product import Product
+from omni_etl.backends.database.product import Product, Value
 from omni_etl.errors import SettingsError
 
 CONNECTIONS_MAX: Final = 5  # of one part in one process; a whole machine stays below PostgreSQL's default of 100
@@ -85,6 +86,20 @@ class Postgresql(Product):
     async def migrate(self) -> None:
         """In a thread with a loop of its own: alembic blocks, and holds a lock while it waits for the server."""
         await asyncio.to_thread(lambda: asyncio.run(self._migrate()))
+
+    async def close(self) -> None:
+        """One pool serves readers and writers."""
+        await self.writer.dispose()
+
+    async def read(self, work: Callable[[Connection], Value]) -> Value:
+        """On the loop: asyncpg needs no thread."""
+        async with self.readers.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Callable[[Connection], Value]) -> Value:
+        """Likewise."""
+        async with self.writer.begin() as connection:
+            return await connection.run_sync(work)
 
     def trouble(self, error: Exception) -> str | None:
         """Everything the server or the way to it may do to us; a broken constraint or bad SQL is a fault of ours."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 Insert = sqlite.Insert | postgresql.Insert
 """An INSERT that knows `ON CONFLICT`, spelled alike in both."""
+
+Value = TypeVar("Value")
 
 
 class Product(Protocol):
@@ -35,6 +38,18 @@ class Product(Protocol):
             SettingsError: what waiting cannot heal.
 
         """
+        ...
+
+    async def close(self) -> None:
+        """Give back connections; the next transaction makes new ones."""
+        ...
+
+    async def read(self, work: Callable[[Connection], Value]) -> Value:
+        """A whole transaction of `readers`, in the way that costs least."""
+        ...
+
+    async def write(self, work: Callable[[Connection], Value]) -> Value:
+        """A whole transaction of `writer`, likewise."""
         ...
 
     def trouble(self, error: Exception) -> str | None:

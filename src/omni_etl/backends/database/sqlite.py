@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from omni_etl.backends.database.migrate import Part, migrate, setting_name
-from omni_etl.backends.database.product import Product
+from omni_etl.backends.database.product import Product, Value
+from omni_etl.backends.database.sqlite_threads import Threaded
 from omni_etl.errors import SettingsError
 
 PREFIX: Final = "sqlite:///"
@@ -62,10 +63,27 @@ class Sqlite(Product):
         self.place = str(self._path)
         self.writer = writer(self._path)
         self.readers = readers(self._path)
+        self._threaded_writer = threaded_writer(self._path)
+        self._threaded_readers = threaded_readers(self._path)
 
     async def migrate(self) -> None:
         """Make the file, too."""
         await asyncio.to_thread(migrate_file, self._path, self._part)
+
+    async def close(self) -> None:
+        """All four pools."""
+        await self.writer.dispose()
+        await self.readers.dispose()
+        await self._threaded_writer.dispose()
+        await self._threaded_readers.dispose()
+
+    async def read(self, work: Callable[[Connection], Value]) -> Value:
+        """In a thread, from beginning to end."""
+        return await self._threaded_readers.transact(work)
+
+    async def write(self, work: Callable[[Connection], Value]) -> Value:
+        """Likewise, on a connection of its own beside `writer`'s: SQLite and our turns keep the two apart."""
+        return await self._threaded_writer.transact(work)
 
     def trouble(self, error: Exception) -> str | None:
         """Disk, lock or file."""
@@ -107,17 +125,29 @@ def writer(path: Path) -> AsyncEngine:
     A transaction that began as a reader and writes later fails at once where another process writes.
     """
     engine = create_async_engine(_url(path, "aiosqlite"), pool_size=1, max_overflow=0, connect_args=_CONNECT)
-    _prepare(engine.sync_engine, path, ["foreign_keys=ON", "synchronous=FULL", f"journal_size_limit={WAL_BYTES_KEPT}"])
-    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    _writes(engine.sync_engine, path)
     return engine
+
+
+def threaded_writer(path: Path) -> Threaded:
+    """Another such connection, for transactions in one go."""
+    engine = create_engine(_url(path, "pysqlite"), pool_size=1, max_overflow=0, connect_args=_CONNECT)
+    _writes(engine, path)
+    return Threaded(engine, threads_max=1)
 
 
 def readers(path: Path) -> AsyncEngine:
     """Connections that cannot write."""
     engine = create_async_engine(_url(path, "aiosqlite"), pool_size=READERS_MAX, max_overflow=0, connect_args=_CONNECT)
-    _prepare(engine.sync_engine, path, ["query_only=ON"])
-    event.listen(engine.sync_engine, "begin", _begin)
+    _reads(engine.sync_engine, path)
     return engine
+
+
+def threaded_readers(path: Path) -> Threaded:
+    """Other such connections, for transactions in one go."""
+    engine = create_engine(_url(path, "pysqlite"), pool_size=READERS_MAX, max_overflow=0, connect_args=_CONNECT)
+    _reads(engine, path)
+    return Threaded(engine, threads_max=READERS_MAX)
 
 
 def migrate_file(path: Path, part: Part) -> None:
@@ -143,6 +173,16 @@ def is_trouble(error: DBAPIError) -> bool:
 def _url(path: Path, driver: str) -> URL:
     # mode=rw: a file that vanished is missed, not silently made anew.
     return URL.create(f"sqlite+{driver}", database=path.as_uri(), query={"mode": "rw", "uri": "true"})
+
+
+def _writes(engine: Engine, path: Path) -> None:
+    _prepare(engine, path, ["foreign_keys=ON", "synchronous=FULL", f"journal_size_limit={WAL_BYTES_KEPT}"])
+    event.listen(engine, "begin", _begin_immediate)
+
+
+def _reads(engine: Engine, path: Path) -> None:
+    _prepare(engine, path, ["query_only=ON"])
+    event.listen(engine, "begin", _begin)
 
 
 def _prepare(engine: Engine, path: Path, pragmas: list[str]) -> None:

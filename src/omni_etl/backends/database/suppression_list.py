@@ -32,13 +32,12 @@ class DatabaseSuppressionList(Holder):
         Doing nothing twice is harmless, and most envelopes say nothing: a row for each would be an fsync for each.
         """
         if not sayings:
-            async with self._database.reading() as connection:
-                await ledger.check(connection, suppressions_ledger, envelope)
+            await self._database.read(lambda connection: ledger.check(connection, suppressions_ledger, envelope))
             return True
         now_ms = self._now_ms()
         async with self._database.writing() as connection:
-            if not await ledger.enter(
-                self._database, connection, suppressions_ledger, envelope=envelope, now_ms=now_ms
+            if not await connection.run_sync(
+                ledger.enter, self._database, suppressions_ledger, envelope=envelope, now_ms=now_ms
             ):
                 return False
             await self._upsert(connection, sayings)

@@ -6,48 +6,50 @@ At 40,000 events/s some 400 batches a second are delivered; an fsync for each wo
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
-from sqlalchemy import delete, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.tables import outbox_batches, outbox_counters
-from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch, DueBatch
+from omni_etl.outbox import DueBatch
 
 VERDICTS_MAX: Final = 200  # of one transaction: up to 400 rows
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attempt ended."""
+    """How an attempt ended; what was delivered leaves no row that could remember more."""
 
     state: Literal["waiting", "delivered", "given_up"]
-    due_at_ms: int
-    answer: str
+    due_at_ms: int = 0
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
     due: DueBatch
     verdict: Verdict
-    outcome: asyncio.Future[bool | UnavailableError]
+    outcome: asyncio.Future[bool]
+
+    @property
+    def claim(self) -> tuple[str, str]:
+        return self.due.batch.id, self.due.claim
 
 
 class Verdicts:
-    """Group commit: whoever comes first writes for all who wait."""
+    """Group commit: one transaction at a time, for all who came while the one before was written."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[_Case] = []
-        self._turn = asyncio.Lock()
+        self._clerk: asyncio.Task[None] | None = None
 
     async def pass_on(self, due: DueBatch, verdict: Verdict) -> bool:
-        """Durable on return; False where the claim no longer holds.
+        """Durable on return; False where the claim no longer holds. Cancelled, it may be written all the same.
 
         Raises:
             UnavailableError: the database is away; the claim lapses and the batch is tried again.
@@ -55,73 +57,92 @@ class Verdicts:
         """
         case = _Case(due, verdict, asyncio.get_running_loop().create_future())
         self._waiting.append(case)
-        async with self._turn:
-            if not case.outcome.done():
-                await self._write_waiting()
-        outcome = await case.outcome
-        if isinstance(outcome, UnavailableError):
-            raise outcome
-        return outcome
+        if self._clerk is None or self._clerk.done():
+            self._clerk = asyncio.create_task(self._write_all())
+        return await case.outcome
 
-    async def _write_waiting(self) -> None:
-        cases, self._waiting = self._waiting[:VERDICTS_MAX], self._waiting[VERDICTS_MAX:]
-        try:
-            outcomes = await self._write(cases)
-        except UnavailableError as error:
-            for case in cases:
-                case.outcome.set_result(error)
-        except BaseException:
-            # Cancelled while writing for others, who are waiting for their turn: they write for themselves.
-            self._waiting[:0] = cases
-            raise
+    async def _write_all(self) -> None:
+        """In a task of its own: who is cancelled while it writes for others fails them not."""
+        while self._waiting:
+            cases, self._waiting = self._waiting[:VERDICTS_MAX], self._waiting[VERDICTS_MAX:]
+            writing = asyncio.create_task(self._database.write(partial(_write, cases=cases)))
+            await asyncio.wait([writing])
+            _tell(cases, writing)
+
+
+def _tell(cases: Sequence[_Case], written: asyncio.Task[list[bool]]) -> None:
+    error = written.exception()
+    outcomes: Sequence[bool | None] = [None] * len(cases) if error else written.result()
+    for case, outcome in zip(cases, outcomes, strict=True):
+        if case.outcome.done():
+            continue  # cancelled: nobody waits
+        if error is not None:
+            case.outcome.set_exception(error)
         else:
-            for case, outcome in zip(cases, outcomes, strict=True):
-                case.outcome.set_result(outcome)
-
-    async def _write(self, cases: Sequence[_Case]) -> list[bool]:
-        alike: defaultdict[Verdict, list[Batch]] = defaultdict(list)
-        outcomes: list[bool] = []
-        async with self._database.writing() as connection:
-            held = await _held(connection, [_claim(case) for case in cases])
-            for case in cases:
-                outcomes.append(_claim(case) in held)
-                if outcomes[-1]:
-                    held.remove(_claim(case))  # a second word about the same claim comes too late
-                    alike[case.verdict].append(case.due.batch)
-            for verdict, batches in alike.items():
-                await _settle(connection, verdict, batches)
-        return outcomes
+            case.outcome.set_result(outcome is True)
 
 
-def _claim(case: _Case) -> tuple[str, str]:
-    return case.due.batch.id, case.due.claim
+def _write(connection: Connection, cases: Sequence[_Case]) -> list[bool]:
+    rows = connection.execute(STANDING, {"ids": [case.due.batch.id for case in cases]})
+    held = {(row.id, row.claim) for row in rows}
+    standing: list[_Case] = []
+    outcomes: list[bool] = []
+    for case in cases:
+        outcomes.append(case.claim in held)
+        if outcomes[-1]:
+            held.remove(case.claim)  # a second word about the same claim comes too late
+            standing.append(case)
+    _settle(connection, standing)
+    return outcomes
 
 
-async def _held(connection: AsyncConnection, claims: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    batches = outbox_batches.c
-    statement = select(batches.id, batches.claim).where(tuple_(batches.id, batches.claim).in_(claims)).with_for_update()
-    return {(row.id, row.claim) for row in await connection.execute(statement)}
+def _settle(connection: Connection, cases: Sequence[_Case]) -> None:
+    delivered = [case for case in cases if case.verdict.state == "delivered"]
+    failed = [case for case in cases if case.verdict.state != "delivered"]
+    given_up = [case for case in failed if case.verdict.state == "given_up"]
+    if delivered:
+        connection.execute(GONE, {"ids": [case.due.batch.id for case in delivered]})
+    if failed:
+        connection.execute(STAYS, [_row(case) for case in failed])
+    if delivered or given_up:
+        moved = {"delivered": len(delivered), "delivered_of": _events(delivered)}
+        connection.execute(COUNTED, {**moved, "given_up": len(given_up), "given_up_of": _events(given_up)})
 
 
-async def _settle(connection: AsyncConnection, verdict: Verdict, batches: list[Batch]) -> None:
-    mine = outbox_batches.c.id.in_([batch.id for batch in batches])
-    if verdict.state == "delivered":
-        await connection.execute(delete(outbox_batches).where(mine))
-    else:
-        attempts = outbox_batches.c.attempts + 1
-        values = {"state": verdict.state, "due_at_ms": verdict.due_at_ms, "last_answer": verdict.answer, "claim": None}
-        await connection.execute(update(outbox_batches).where(mine).values(attempts=attempts, **values))
-    if verdict.state != "waiting":
-        events = sum(batch.event_count for batch in batches)
-        await _count(connection, verdict.state, batches=len(batches), events=events)
+def _row(case: _Case) -> dict[str, object]:
+    said = case.verdict
+    return {"of": case.due.batch.id, "into": said.state, "due_at": said.due_at_ms, "answer": said.answer}
 
 
-async def _count(connection: AsyncConnection, state: str, *, batches: int, events: int) -> None:
-    counters = outbox_counters.c
-    moved = {
-        "waiting_batches": counters.waiting_batches - batches,
-        "waiting_events": counters.waiting_events - events,
-        f"{state}_batches": counters[f"{state}_batches"] + batches,
-        f"{state}_events": counters[f"{state}_events"] + events,
-    }
-    await connection.execute(update(outbox_counters).values(moved))
+def _events(cases: Iterable[_Case]) -> int:
+    return sum(case.due.batch.event_count for case in cases)
+
+
+_batches: Final = outbox_batches.c
+_counters: Final = outbox_counters.c
+
+# Made once: to build a statement costs more than to run it.
+# By id alone: SQLite reads the whole table for pairs.
+STANDING: Final = (
+    select(_batches.id, _batches.claim).where(_batches.id.in_(bindparam("ids", expanding=True))).with_for_update()
+)
+GONE: Final = delete(outbox_batches).where(_batches.id.in_(bindparam("ids", expanding=True)))
+STAYS: Final = (
+    update(outbox_batches)
+    .where(_batches.id == bindparam("of"))
+    .values(
+        state=bindparam("into"),
+        due_at_ms=bindparam("due_at"),
+        last_answer=bindparam("answer"),
+        claim=None,
+        attempts=_batches.attempts + 1,
+    )
+)
+COUNTED: Final = update(outbox_counters).values(
+    waiting_batches=_counters.waiting_batches - bindparam("delivered") - bindparam("given_up"),
+    waiting_events=_counters.waiting_events - bindparam("delivered_of") - bindparam("given_up_of"),
+    delivered_batches=_counters.delivered_batches + bindparam("delivered"),
+    delivered_events=_counters.delivered_events + bindparam("delivered_of"),
+    given_up_batches=_counters.given_up_batches + bindparam("given_up"),
+    given_up_events=_counters.given_up_events + bindparam("given_up_of"),
+)

@@ -17,8 +17,7 @@ class DatabaseWebhooks(Holder):
     async def all(self) -> Sequence[Webhook]:
         """In the order in which they were created."""
         statement = select(webhooks).order_by(webhooks.c.created_at_ms, webhooks.c.id)
-        async with self._database.reading() as connection:
-            return [_webhook(row) for row in await connection.execute(statement)]
+        return await self._database.read(lambda connection: [_webhook(row) for row in connection.execute(statement)])
 
     async def put(self, webhook: Webhook) -> None:
         """Create or replace; a replaced one keeps its place."""

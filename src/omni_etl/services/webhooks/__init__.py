@@ -59,8 +59,7 @@ class WebhooksService:
         """Put the envelope's batches into the outbox, once, for the webhooks as they are now."""
         batches = cut(envelope, await self._subscriptions.now())
         deadline.check()
-        if await self._outbox.put(envelope, batches) and batches:
-            self._lanes.wake()
+        await self._lanes.put(envelope, batches)
 
     async def run(self) -> None:
         """Deliver what is due, until cancelled."""
