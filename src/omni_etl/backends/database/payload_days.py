@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,33 +46,31 @@ class PayloadDays(Payloads):
             async with self._database.writing() as connection:
                 await self._make(connection, day)
 
-    async def keep(
-        self, connection: AsyncConnection, envelopes: Envelopes, *, queue_name: str, sent_at_ms: int
-    ) -> None:
+    def keep(self, connection: Connection, envelopes: Envelopes, *, queue_name: str, sent_at_ms: int) -> None:
         """Raises `UnavailableError` where the day was dropped meanwhile, because our clock is far behind; it is made anew."""
         if queue_name not in LANES:
-            await super().keep(connection, envelopes, queue_name=queue_name, sent_at_ms=sent_at_ms)
+            super().keep(connection, envelopes, queue_name=queue_name, sent_at_ms=sent_at_ms)
             return
         day = sent_at_ms // DAY_MS
         rows = [
             {"day": day, "id": id_, "header": each.header, "payload": each.payload} for id_, each in envelopes.items()
         ]
         try:
-            await connection.execute(insert(queue_payload_days), rows)
+            connection.execute(insert(queue_payload_days), rows)
         except IntegrityError as error:
             self._made.discard(day)
             raise UnavailableError(f"{self._database.place}: no partition for day {day}") from error
 
-    async def find(
-        self, connection: AsyncConnection, sent_at_ms: Mapping[int, int], *, queue_name: str
+    def find(
+        self, connection: Connection, sent_at_ms: Mapping[int, int], *, queue_name: str
     ) -> dict[int, SealedEnvelope]:
         """Looks only into the days that are named."""
         if queue_name not in LANES:
-            return await super().find(connection, sent_at_ms, queue_name=queue_name)
+            return super().find(connection, sent_at_ms, queue_name=queue_name)
         columns = queue_payload_days.c
         days = {each // DAY_MS for each in sent_at_ms.values()}
         statement = select(queue_payload_days).where(columns.day.in_(days), columns.id.in_(sent_at_ms))
-        rows = await connection.execute(statement)
+        rows = connection.execute(statement)
         return {row.id: SealedEnvelope(row.header, row.payload) for row in rows}
 
     async def tend(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, select
 
 from omni_etl.backends.database.tables import queue_payloads
 from omni_etl.envelope import SealedEnvelope
@@ -20,22 +19,20 @@ class Payloads:
     async def prepare(self, queue_name: str, sent_at_ms: int) -> None:
         """Before a transaction that keeps."""
 
-    async def keep(
-        self, connection: AsyncConnection, envelopes: Envelopes, *, queue_name: str, sent_at_ms: int
-    ) -> None:
+    def keep(self, connection: Connection, envelopes: Envelopes, *, queue_name: str, sent_at_ms: int) -> None:
         """In the transaction that made the messages."""
         del queue_name, sent_at_ms  # a row is a row
-        await connection.execute(
+        connection.execute(
             insert(queue_payloads),
             [{"id": id_, "header": each.header, "payload": each.payload} for id_, each in envelopes.items()],
         )
 
-    async def find(
-        self, connection: AsyncConnection, sent_at_ms: Mapping[int, int], *, queue_name: str
+    def find(
+        self, connection: Connection, sent_at_ms: Mapping[int, int], *, queue_name: str
     ) -> dict[int, SealedEnvelope]:
         """Of these messages, each with the time of its send; without those that are gone."""
         del queue_name
-        rows = await connection.execute(select(queue_payloads).where(queue_payloads.c.id.in_(sent_at_ms)))
+        rows = connection.execute(select(queue_payloads).where(queue_payloads.c.id.in_(sent_at_ms)))
         return {row.id: SealedEnvelope(row.header, row.payload) for row in rows}
 
     async def tend(self) -> None:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from omni_etl import telemetry
 from omni_etl.backends.database.engine import Database
@@ -48,6 +48,7 @@ _ready: Final = (
     .where(queue_messages.c.queue_name == bindparam("name"), queue_messages.c.ready_at_ms <= bindparam("now_ms"))
     .order_by(queue_messages.c.ready_at_ms)
 )
+_send: Final = insert(queue_messages).returning(queue_messages.c.id)
 _look: Final = _ready.limit(1)
 _first: Final = _ready.limit(bindparam("count_max")).with_for_update(skip_locked=True).cte("first")
 _take: Final = (
@@ -158,29 +159,30 @@ class DatabaseQueue:
         now_ms = self._now_ms()
         await self._payloads.prepare(queue_name, now_ms)
         message = {"queue_name": queue_name, "ready_at_ms": now_ms, "receive_count": 0, "sent_at_ms": now_ms}
-        async with self._database.writing() as connection:
-            ids = await connection.execute(
-                insert(queue_messages).returning(queue_messages.c.id), [message for _ in envelopes]
-            )
+
+        def send(connection: Connection) -> None:
+            ids = connection.execute(_send, [message for _ in envelopes])
             kept = dict(zip(ids.scalars(), envelopes, strict=True))
-            await self._payloads.keep(connection, kept, queue_name=queue_name, sent_at_ms=now_ms)
+            self._payloads.keep(connection, kept, queue_name=queue_name, sent_at_ms=now_ms)
+
+        await self._database.write(send)
 
     async def _take(self, queue_name: str, count_max: int, lease_seconds: int) -> list[Lease]:
         now_ms = self._now_ms()
         ready = {"name": queue_name, "now_ms": now_ms}
-        async with self._database.reading() as connection:  # a look costs writers nothing
-            if (await connection.execute(_look, ready)).first() is None:
-                return []
+        # A look costs writers nothing.
+        if await self._database.read(lambda connection: connection.execute(_look, ready).first()) is None:
+            return []
         receipt = secrets.token_hex(8)
         lease = {"count_max": count_max, "new_receipt": receipt, "lapses_at_ms": now_ms + lease_seconds * 1000}
-        async with self._database.writing() as connection:
-            taken = (await connection.execute(_take, {**ready, **lease})).all()
+        taken = await self._database.write(lambda connection: connection.execute(_take, {**ready, **lease}).all())
         return await self._leases(queue_name, receipt, taken)
 
     async def _leases(self, queue_name: str, receipt: str, taken: Sequence[Any]) -> list[Lease]:
         sent_at_ms = {row.id: row.sent_at_ms for row in taken}
-        async with self._database.reading() as connection:
-            found = await self._payloads.find(connection, sent_at_ms, queue_name=queue_name)
+        found = await self._database.read(
+            lambda connection: self._payloads.find(connection, sent_at_ms, queue_name=queue_name)
+        )
         return [
             Lease(
                 queue_name=queue_name,
@@ -198,8 +200,7 @@ class DatabaseQueue:
             receipts = [(int(id_), receipt) for id_, _, receipt in (each.receipt.partition(".") for each in leases)]
             # In order, so that two calls at the same time never wait for each other's rows.
             rows = [{"lease_id": id_, "lease_receipt": receipt} for id_, receipt in sorted(receipts)]
-            async with self._database.writing() as connection:
-                await connection.execute(statement, rows)
+            await self._database.write(lambda connection: connection.execute(statement, rows))
         return {}
 
     async def _expire(self) -> None:
