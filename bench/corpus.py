@@ -1,5 +1,9 @@
 """Corpus: request bodies made before any timing begins, and what must come of them. No event in it appears twice.
 
+In order of time, as mail servers tell of what happens: the demo's generator tells of one message to its end before it begins the
+next, which nobody sees, and which is easier to compress (68 against 88 bytes an event) and harder to count (a minute in every
+envelope is a row of its own).
+
 Kept in the machine's temporary directory for a few hours, because making it takes longer than sending it.
 """
 
@@ -28,7 +32,7 @@ PARTS_COUNT: Final = 2  # each made in a process of its own
 SEED: Final = 20170407
 PERIOD_SECONDS: Final = 6 * 3_600  # events older than this are made anew
 ZSTD_LEVEL: Final = 1  # as `omni_etl.Hose` sends
-VERSION: Final = 1
+VERSION: Final = 2
 EXPECTED_FILE: Final = "expected.json"
 
 
@@ -114,7 +118,7 @@ def _make_part(path: Path, count: int, seed: int, now: float, body_events: int) 
     bodies: list[bytes] = []
     raw_bytes = 0
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-    lines = events(count, seed=seed, now=now)
+    lines = iter(sorted(events(count, seed=seed, now=now), key=_time))
     while chunk := list(islice(lines, body_events)):
         expected.add(chunk)
         body = b"\n".join(chunk)
@@ -124,7 +128,18 @@ def _make_part(path: Path, count: int, seed: int, now: float, body_events: int) 
     return _Part(expected.types, expected.suppressed, len(bodies), raw_bytes, sum(map(len, bodies)))
 
 
+class _Timed(msgspec.Struct):
+    timestamp: str
+
+
+def _time(line: bytes) -> int:
+    return int(_timed.decode(line).timestamp)
+
+
 def _forget_others(place: Path, period: int) -> None:
     for each in place.glob("*-*"):
         if not each.name.startswith((f"{VERSION}-{period}-", "making-")):
             shutil.rmtree(each, ignore_errors=True)
+
+
+_timed: Final = msgspec.json.Decoder(_Timed)
