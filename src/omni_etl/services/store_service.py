@@ -24,7 +24,7 @@ from omni_etl.service import Deadline
 from omni_etl.store import Store, check_same, insert_once
 
 MIB: Final = 1024 * 1024
-GATHERED_BYTES: Final = 8 * MIB  # of lines; nobody waits for more company than this
+GATHERED_BYTES: Final = 24 * MIB  # of lines; nobody waits for more company than this
 INSERTS_AT_ONCE: Final = 2  # one is being written while the rows of the next are made
 GROUP_BYTES_MAX: Final = 32 * MIB  # of lines, some 25,000: by then an insert's own price is small
 DAY_MS: Final = 86_400_000
