@@ -141,7 +141,7 @@ async def test_a_moment_brings_company(store: WatchedStore, gathering: tuple[Sto
 async def test_enough_company_ends_the_wait(store: WatchedStore, gathering: tuple[StoreService, ManualClock]) -> None:
     """The clock stands still, and what fills an insert goes all the same."""
     service, _ = gathering
-    found = [envelope(seq, subject="x" * (GATHERED_BYTES // 128), events=64) for seq in range(1, 3)]
+    found = [envelope(seq, subject="x" * (GATHERED_BYTES // 512), events=256) for seq in range(1, 3)]
     await asyncio.gather(*(service.apply(each, deadline()) for each in found))
     assert store.groups == [[each.key for each in found]]
 
