@@ -42,14 +42,15 @@ def changed(sealed: SealedEnvelope, **fields: object) -> SealedEnvelope:
 
 def test_what_was_packed_is_opened() -> None:
     """Lines by type, in their order, and a header that tells of them unopened."""
-    found = opened(pack(LINES, STAMP))
+    sealed = pack(LINES, STAMP)
+    found = opened(sealed)
     assert [(each.type, each.count) for each in found.header.types] == [("open", 2), ("bounce", 1)]
     assert found.lines("open") == LINES["open"]
     assert found.lines("bounce") == LINES["bounce"]
     assert found.lines("click") == []
     assert found.key == f"{'ab' * 16}-bulk-7"
     assert (found.header.event_count, found.header.accepted_count) == (3, 20)
-    assert found.header.checksum == checksum(found.raw)
+    assert found.header.checksum == checksum(sealed.payload)
 
 
 @given(

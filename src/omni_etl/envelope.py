@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal
 
 import msgspec
@@ -23,6 +24,8 @@ LANES: Final = ("express", "bulk")
 Lane = Literal["express", "bulk"]
 RAW_BYTES_MAX: Final = 64 * 1024 * 1024  # what a header may claim; a zstd bomb ends here
 ZSTD_LEVEL: Final = 1  # beat level 3 in both size and speed (docs/decisions/0003)
+ZSTD_WINDOW_LOG: Final = 24  # one email's events of different types lie megabytes apart (docs/decisions/0011)
+ZSTD_HASH_LOG: Final = 17
 
 
 class TypeRange(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -106,16 +109,14 @@ class Envelope:
 def pack(lines_by_type: Mapping[str, Sequence[bytes]], stamp: Stamp) -> SealedEnvelope:
     """Seal lines (canonical, without line ends) into an envelope."""
     ranges: list[TypeRange] = []
-    parts: list[bytes] = []
     start = 0
     for type_name, lines in lines_by_type.items():
-        if not lines:
-            continue
-        part = b"\n".join((*lines, b""))
-        ranges.append(TypeRange(type_name, len(lines), start, len(part)))
-        parts.append(part)
-        start += len(part)
-    raw = b"".join(parts)
+        if lines:
+            size_bytes = sum(map(len, lines)) + len(lines)
+            ranges.append(TypeRange(type_name, len(lines), start, size_bytes))
+            start += size_bytes
+    raw = b"\n".join(chain(*lines_by_type.values(), (b"",) if ranges else ()))
+    payload = compress(raw)
     header = Header(
         hose_id=stamp.hose_id,
         lane=stamp.lane,
@@ -123,13 +124,13 @@ def pack(lines_by_type: Mapping[str, Sequence[bytes]], stamp: Stamp) -> SealedEn
         cut_at_ms=stamp.cut_at_ms,
         event_count=sum(each.count for each in ranges),
         raw_bytes=len(raw),
-        checksum=checksum(raw),
+        checksum=checksum(payload),
         types=tuple(ranges),
         last_seq=stamp.last_seq,
         accepted_count=stamp.accepted_count,
         closing=stamp.closing,
     )
-    return SealedEnvelope(msgspec.json.encode(header).decode(), compress(raw))
+    return SealedEnvelope(msgspec.json.encode(header).decode(), payload)
 
 
 def open_header(text: str | bytes) -> Header:
@@ -185,14 +186,14 @@ def select(envelope: Envelope, type_names: Iterable[str]) -> list[tuple[str, lis
     return [(each.type, envelope.lines(each.type)) for each in envelope.header.types if each.type in wanted]
 
 
-def checksum(raw: bytes) -> str:
-    """SHA-256, first 16 bytes in hex: tells two envelopes under one key apart."""
-    return hashlib.sha256(raw).hexdigest()[:32]
+def checksum(payload: bytes) -> str:
+    """SHA-256 of the payload, first 16 bytes in hex: tells two envelopes under one key apart. Nobody computes it again."""
+    return hashlib.sha256(payload).hexdigest()[:32]
 
 
 def compress(raw: bytes) -> bytes:
     """One zstd frame with its content size and a checksum of its own (XXH64: a tenth of what SHA-256 costs each reader)."""
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True, write_checksum=True).compress(raw)
+    return zstandard.ZstdCompressor(compression_params=_compression).compress(raw)
 
 
 def _refuse_newer(text: str | bytes) -> None:
@@ -226,6 +227,9 @@ def _check_ranges(header: Header) -> None:
         raise EnvelopeError(f"the ranges of {header.key} do not add up")
 
 
+_compression: Final = zstandard.ZstdCompressionParameters.from_level(
+    ZSTD_LEVEL, window_log=ZSTD_WINDOW_LOG, hash_log=ZSTD_HASH_LOG, write_content_size=True, write_checksum=True
+)  # both are made smaller by the compressor where the payload is
 _header: Final = msgspec.json.Decoder(Header)
 _kind: Final = msgspec.json.Decoder(_Kind)
 _lane: Final = msgspec.json.Decoder(_Lane)

@@ -129,7 +129,9 @@ def check(line: bytes) -> Checked | None:
     if type(event) is not dict:
         raise Refused(f"an event is a JSON object, found {_json_name(event)}")
     canonical = orjson.dumps(event)
-    if canonical != line:
+    if canonical == line:
+        canonical = line  # of the other one, orjson keeps more memory than it is long
+    else:
         _check_spelling(line)
     if "msys" in event:
         event = _unwrap(event)

@@ -72,13 +72,13 @@ class Settings(BaseSettings):
     )
     intake_body_bytes_max: int = Field(16 * MIB, ge=1024, description="Bytes of a request body as sent; more is 413.")
     intake_raw_bytes_max: int = Field(
-        64 * MIB, ge=1024, description="Bytes of a request body uncompressed; more is 413."
+        32 * MIB, ge=1024, description="Bytes of a request body uncompressed; more is 413."
     )
     intake_waiting_bytes_max: int = Field(
-        64 * MIB, ge=1024, description="Bytes of accepted lines waiting for their fsync; more is 503."
+        16 * MIB, ge=1024, description="Bytes of accepted lines waiting for their fsync; more is 503."
     )
     intake_uncut_bytes_max: int = Field(
-        128 * MIB, ge=1024, description="Bytes of accepted lines waiting for their envelope; more is 503."
+        32 * MIB, ge=1024, description="Bytes of accepted lines waiting for their envelope; more is 503."
     )
     requests_count_max: int = Field(1_000_000, ge=0, description="Requests remembered to recognise a repetition.")
     requests_age_seconds_max: int = Field(86_400, ge=0, description="Seconds for which a request is remembered.")
@@ -148,6 +148,23 @@ class Settings(BaseSettings):
     # API
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(8126, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    api_tls_cert: Path | None = Field(
+        None, description="File of the certificate with which the API speaks TLS (PEM, with its chain)."
+    )
+    api_tls_key: Path | None = Field(
+        None, description="File of that certificate's key; empty where the certificate's own file holds it."
+    )
+    api_requests_per_second: float = Field(
+        0.0,
+        ge=0,
+        description="Requests a second that one key may make of one API process, the suppression list aside; 0: any number.",
+    )
+    api_requests_burst: int = Field(100, ge=1, description="Requests one key may make at once before that counts.")
+    hose_url: str = Field(
+        "http://127.0.0.1:8125",
+        pattern="^https?://[^/]",
+        description="The hose to which the API forwards events from `/api/v1/ingest/events`.",
+    )
 
     # Store
     store_host: str = Field("127.0.0.1", description="Address the embedded store listens on.")

@@ -77,12 +77,12 @@ def test_bytes_end_an_envelope_and_the_batcher_learns_how_lines_compress() -> No
     batcher = Batcher(replace(LIMITS, envelope_events_max=1_000_000), now=0)
     batcher.add("bulk", _lines(5_000, size=1_000), now=0.0)
     first = batcher.due(0.0)[0]
-    assert first.raw_bytes < 256 * 1024 / 0.3
+    assert sum(len(line) + 1 for _, lines in first.runs for line in lines) < 256 * 1024 / 0.3
     for _ in range(40):
         batcher.learn("bulk", raw_bytes=1_000, packed_bytes=100)
     learned = batcher.due(0.0)[0]
     assert 2 * first.count < learned.count
-    assert learned.raw_bytes * 0.1 < 256 * 1024
+    assert sum(len(line) + 1 for _, lines in learned.runs for line in lines) * 0.1 < 256 * 1024
 
 
 def test_a_line_longer_than_an_envelope_still_leaves() -> None:
@@ -141,3 +141,14 @@ def test_every_event_leaves_once_and_in_order(seed: int) -> None:
     _cut_all(batcher, cuts, now=now)
     assert left == added
     assert (batcher.count, batcher.raw_bytes) == (0, 0)
+
+
+def test_what_is_taken_back_is_in_no_envelope() -> None:
+    """As if it had never come; what was there before stays."""
+    batcher = Batcher(LIMITS, now=0)
+    batcher.add("bulk", _lines(3), now=0.0)
+    before = (batcher.count, batcher.raw_bytes)
+    batcher.add("bulk", _lines(5), now=0.0)
+    batcher.take_back("bulk")
+    assert (batcher.count, batcher.raw_bytes) == before
+    assert [cut.count for cut in batcher.due(0.0, everything=True)] == [3]

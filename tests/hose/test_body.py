@@ -9,18 +9,23 @@ from tests.hose.hoses import event
 from omni_etl.clock import ManualClock
 from omni_etl.errors import IntakeError
 from omni_etl.hose import body as body_module
-from omni_etl.hose.body import CheckedBody, Form, check_body
+from omni_etl.hose.body import CheckedBody, Form, check_lines, split
+from omni_etl.hose.shapes import Shapes
 
 GOOD = event(1)
 SPARKPOST = {"msys": {"message_event": {"type": "bounce", "timestamp": "1", "event_id": "7", "bounce_class": "10"}}}
 
 
 async def _check(body: bytes, form: Form = "any", *, digest: bytes = b"d") -> CheckedBody:
-    return await check_body(body, form, digest=digest, clock=ManualClock())
+    return await check_lines(
+        split(body, form), size_bytes=len(body), digest=digest, clock=ManualClock(), shapes=Shapes()
+    )
 
 
 def _kept(checked: CheckedBody) -> list[bytes]:
-    return sorted(line for by_type in checked.lanes.values() for lines in by_type.values() for line in lines)
+    return sorted(
+        line for part in checked.parts for by_type in part.values() for lines in by_type.values() for line in lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,8 +56,8 @@ async def test_one_object_may_stand_on_one_line_or_several(indent: int) -> None:
 async def test_a_sparkpost_batch_enters_as_it_is() -> None:
     """Unwrapped, and what suppresses goes by the express lane."""
     checked = await _check(orjson.dumps([SPARKPOST, {"msys": {"track_event": orjson.loads(event(2, "open"))}}]))
-    assert list(checked.lanes["express"]) == ["bounce"]
-    assert checked.lanes["bulk"] == {"open": [event(2, "open")]}
+    assert list(checked.parts[0]["express"]) == ["bounce"]
+    assert checked.parts[0]["bulk"] == {"open": [event(2, "open")]}
 
 
 async def test_the_probe_is_an_element_but_no_event() -> None:
@@ -129,7 +134,7 @@ async def test_a_long_body_lets_others_have_their_turn() -> None:
 
     async def _yields(lines: list[Any]) -> int:
         clock = _CountingClock()
-        await check_body(b"\n".join(lines), "lines", digest=b"", clock=clock)
+        await check_lines(lines, size_bytes=sum(map(len, lines)), digest=b"", clock=clock, shapes=Shapes())
         return clock.yields
 
     assert await _yields([GOOD] * 5_000) == 49

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,51 @@ async def test_requests_that_come_together_share_one_fsync(tmp_path: Path, disk:
         before = disk.syncs
         await asyncio.gather(*(hose.accept(event(number)) for number in range(200)))
         assert disk.syncs - before <= 3
+
+
+async def test_a_request_that_is_being_checked_is_waited_for(tmp_path: Path, disk: _Disk) -> None:
+    """A large one and a small one share a commit, though the small one was ready long before; but not for ever."""
+    large = b"\n".join(event(number) for number in range(3_000))
+    async with running_hose(tmp_path, FakeQueue(), limits=never_cut()) as hose:
+        await hose.accept(event(-1))
+        before = disk.syncs
+        await asyncio.gather(hose.accept(event(-2)), hose.accept(large))
+        assert disk.syncs - before == 1
+        with hose._committer.coming():  # and never comes
+            await hose.accept(event(-3))
+
+
+async def test_what_fills_envelopes_is_cut_in_its_own_commit(tmp_path: Path) -> None:
+    """All of it arrives once, in the order of its numbers, before and after a crash."""
+    queue = FakeQueue()
+    limits = replace(never_cut(), cuts=replace(never_cut().cuts, envelope_bytes=256 * 1024))
+    hose = make_hose(tmp_path / "first", queue, limits=limits)
+    await hose.start()
+    accepted = [event(number) for number in range(730)]
+    for start, end in ((0, 50), (50, 300), (300, 730)):
+        await hose.accept(b"\n".join(accepted[start:end]))
+        assert hose._spool.numbers(hose.hose_id).bulk.cut_to == end // 100 * 100
+    left = await crash(hose, into=tmp_path / "left")
+    await recover(left, queue)
+    assert queue.lines() == accepted
+    check_numbers(queue)
+
+
+async def test_a_refused_commit_gives_back_what_came_with_it(tmp_path: Path, disk: _Disk) -> None:
+    """It is in no later envelope, though it would have filled one."""
+    queue = FakeQueue()
+    async with running_hose(tmp_path, queue) as hose:
+        await hose.accept(event(1))
+        disk.refuses = True
+        with capture_logs(), pytest.raises(IntakeError):
+            await hose.accept(b"\n".join(event(number) for number in range(1_000, 1_250)))
+        disk.refuses = False
+        await hose._clock.sleep(0)
+        while hose.is_refusing:
+            await asyncio.sleep(0.001)
+        await hose.accept(event(2))
+    assert sorted(queue.lines()) == [event(1), event(2)]
+    check_numbers(queue)
 
 
 async def test_a_cut_is_durable_before_it_is_sent(tmp_path: Path, disk: _Disk) -> None:

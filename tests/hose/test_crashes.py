@@ -50,7 +50,7 @@ class HoseWithFaults(RuleBasedStateMachine):
         """The first hose."""
         self.runner.run(self._start())
 
-    @rule(count=st.integers(1, 40), suppressing=st.booleans(), keyed=st.booleans())
+    @rule(count=st.integers(1, 40) | st.integers(100, 250), suppressing=st.booleans(), keyed=st.booleans())
     def post(self, count: int, *, suppressing: bool, keyed: bool) -> None:
         """A request, accepted or refused."""
         name = "spam_complaint" if suppressing else "open"
@@ -98,7 +98,7 @@ class HoseWithFaults(RuleBasedStateMachine):
         self.disk_refuses = False
         self.runner.run(self._kill(None))
 
-    @rule(lines=st.integers(1, 5), torn=st.integers(0, 400))
+    @rule(lines=st.integers(1, 5) | st.integers(90, 250), torn=st.integers(0, 400) | st.integers(0, 8_000))
     def lose_power_in_a_commit(self, lines: int, torn: int) -> None:
         """A request is being written; any part of it reached the disk."""
         self.disk_refuses = False
@@ -178,9 +178,10 @@ class HoseWithFaults(RuleBasedStateMachine):
                 await self.hose.accept(b"\n".join(lines))
             except IntakeError:
                 writing = None
-            if segments_in(self.directory) != before:
-                writing = None
-                self.accepted.update(lines)
+            else:
+                if segments_in(self.directory) != before:
+                    writing = None
+                    self.accepted.update(lines)
             self.unsure.update(lines)
         left = await crash(self.hose, into=self.root / str(next(self.numbers)))
         if writing is not None and len(self.queue.sent) == sent_count:  # only what was not durable can be torn

@@ -5,6 +5,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from omni_etl.envelope import Stamp, pack
@@ -35,10 +36,19 @@ def _accepted(first: int, *lines: bytes) -> Accepted:
     return Accepted(hose_id="h", blocks=(block,), requests=(request,))
 
 
-def _cut(seq: int, events_to: int, *, count: int = 2, closing: bool = False) -> Cut:
+def _cut(seq: int, events_to: int, *, count: int = 2, closing: bool = False, accepts: bool = False) -> Cut:
     stamp = Stamp("h", "bulk", seq, cut_at_ms=1, last_seq={}, accepted_count=events_to)
     header, payload = astuple(pack({"open": [b"x"] * count}, stamp))
-    return Cut(hose_id="h", lane="bulk", seq=seq, events_to=events_to, closing=closing, header=header, payload=payload)
+    return Cut(
+        hose_id="h",
+        lane="bulk",
+        seq=seq,
+        events_to=events_to,
+        closing=closing,
+        header=header,
+        payload=payload,
+        accepts=accepts,
+    )
 
 
 def _write(directory: Path, segment: int, records: Sequence[Record], numbers: HoseNumbers | None = None) -> list[int]:
@@ -240,3 +250,79 @@ def test_other_files_in_the_directory_are_left_alone(tmp_path: Path, name: str) 
     (tmp_path / name).write_bytes(b"x")
     assert read_history(tmp_path, _nothing).segments == {}
     assert (tmp_path / name).exists()
+
+
+def _group(first: int, *lines: bytes, cuts: int) -> Accepted:
+    """The end of a group whose first events are in cuts."""
+    return structs.replace(_accepted(first, *lines), cuts=cuts)
+
+
+def _read(directory: Path) -> tuple[History, list[bytes]]:
+    """The history, and the names of the requests in it."""
+    remembered: list[bytes] = []
+    history = read_history(directory, lambda requests: remembered.extend(each.name for each in requests))
+    return history, remembered
+
+
+def _damage(directory: Path, offset: int) -> None:
+    content = bytearray(path_of(directory, 1).read_bytes())
+    content[offset] ^= 0xFF
+    path_of(directory, 1).write_bytes(content)
+
+
+def test_cuts_that_accept_count_with_the_end_of_their_group_and_not_before(tmp_path: Path) -> None:
+    """At every byte: all of it or nothing, and a request is remembered only with all of its events."""
+    records: list[Record] = [_accepted(1, b"a", b"b"), _cut(1, 4, count=4, accepts=True), _cut(2, 6, accepts=True)]
+    ends = _write(tmp_path, 1, [*records, _group(7, b"g", b"h", cuts=2)])
+    content = path_of(tmp_path, 1).read_bytes()
+    for size in range(ends[1], len(content) + 1):
+        path_of(tmp_path, 1).write_bytes(content[:size])
+        with capture_logs() as logs:
+            history, remembered = _read(tmp_path)
+        assert logs == []
+        if size < len(content):
+            assert (_owed(tmp_path, history), list(history.unsent), remembered) == ([b"a", b"b"], [], [b"a"])
+            assert history.hoses["h"].bulk.seq == 0
+            assert path_of(tmp_path, 1).stat().st_size == ends[1]
+    assert (_owed(tmp_path, history), remembered) == ([b"g", b"h"], [b"a", b"g"])
+    assert [_seq(tmp_path, place) for place in history.unsent] == [1, 2]
+    assert history.hoses["h"].bulk.accepted_to == 8
+
+
+def test_of_a_group_the_disk_wrote_only_in_part_nothing_counts(tmp_path: Path) -> None:
+    """Pages reach a disk in any order: the end of a group does not prove its beginning."""
+    records: list[Record] = [_accepted(1, b"a", b"b"), _cut(1, 4, count=4, accepts=True), _cut(2, 6, accepts=True)]
+    ends = _write(tmp_path, 1, [*records, _group(7, b"g", b"h", cuts=2)])
+    _damage(tmp_path, ends[1] + 100)
+    with capture_logs() as logs:
+        history, remembered = _read(tmp_path)
+    assert [each["event"] for each in logs] == ["hose_spool_damaged"]
+    assert (_owed(tmp_path, history), list(history.unsent), remembered) == ([b"a", b"b"], [], [b"a"])
+    assert history.hoses["h"].bulk.seq >= 2  # no number of it is used again
+    with capture_logs() as logs:
+        assert _owed(tmp_path, read_history(tmp_path, _nothing)) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("later", [_accepted(9, b"i", b"j"), Confirmed((0,)), _cut(3, 8), _cut(3, 8, accepts=True)])
+@pytest.mark.parametrize("damaged", [1, 3])
+def test_of_a_group_that_was_answered_all_that_is_whole_counts(tmp_path: Path, damaged: int, later: Record) -> None:
+    """A group was answered if another one follows; then what is lost is the disk's fault, and nothing else may be."""
+    group: list[Record] = [_cut(1, 4, count=4, accepts=True), _cut(2, 6, accepts=True), _group(7, b"g", b"h", cuts=2)]
+    end = [later, _group(9, b"k", b"l", cuts=1)] if isinstance(later, Cut) and later.accepts else [later]
+    ends = _write(tmp_path, 1, [_accepted(1, b"a", b"b"), *group, *end])
+    _damage(tmp_path, ends[damaged] + 50)
+    with capture_logs() as logs:
+        history = read_history(tmp_path, _nothing)
+    assert [each["event"] for each in logs] == ["hose_spool_damaged"]
+    whole = {1, 2} - {damaged}
+    assert whole <= {_seq(tmp_path, place) for place in history.unsent}
+
+
+def test_a_group_at_the_end_of_an_earlier_segment_was_answered(tmp_path: Path) -> None:
+    """A later segment follows only where the one before was written whole."""
+    ends = _write(tmp_path, 1, [_cut(1, 2, accepts=True), _group(3, b"c", b"d", cuts=1)])
+    _write(tmp_path, 2, [], HoseNumbers().accept("bulk", 4).cut("bulk", seq=1, events_to=2, closing=False))
+    _damage(tmp_path, ends[1] + 20)
+    with capture_logs():
+        history = read_history(tmp_path, _nothing)
+    assert [_seq(tmp_path, place) for place in history.unsent] == [1]

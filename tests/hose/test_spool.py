@@ -11,9 +11,11 @@ from tests.hose.fake_queue import lines_of
 from tests.hose.hoses import event
 
 from omni_etl.clock import ManualClock
+from omni_etl.envelope import open_header
 from omni_etl.errors import SettingsError
 from omni_etl.hose import segments
 from omni_etl.hose.batcher import Cut
+from omni_etl.hose.records import Accepted, scan, unpack_lines
 from omni_etl.hose.recovery import read_history
 from omni_etl.hose.requests import RememberLimits, RequestMemory
 from omni_etl.hose.seal import Order
@@ -146,3 +148,40 @@ def _first_record_end(directory: Path, segment: int) -> int:
 
 def _refuse(_: int) -> None:
     raise OSError("refused")
+
+
+async def test_what_fills_an_envelope_at_once_is_written_only_there(tmp_path: Path) -> None:
+    """Events that came before and new ones in one cut; only the rest of the new ones as lines."""
+    async with _spool(tmp_path, segment_bytes=1_000_000) as spool:
+        await spool.commit(_accepted(1, 2))
+        group = Group(accepted=_accepted(3, 4, 5).accepted, orders=_cut(1, 2, 3, 4).orders)
+        [(place, sealed)] = (await spool.commit(group)).cuts
+        assert sealed.record.accepts
+        envelope = spool.read(place)
+        assert envelope is not None
+        assert open_header(envelope.header).accepted_count == 5
+        numbers = spool.numbers("h").bulk
+        assert (numbers.accepted_to, numbers.cut_to) == (5, 4)
+    framed = [each.record for each in scan(path_of(tmp_path, 1).read_bytes())]
+    accepted = [each for each in framed if isinstance(each, Accepted)]
+    assert [(each.cuts, [unpack_lines(block) for block in each.blocks]) for each in accepted] == [
+        (0, [[event(1), event(2)]]),
+        (1, [[event(5)]]),
+    ]
+    assert framed.index(sealed.record) < framed.index(accepted[1])
+
+
+async def test_a_refused_group_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither numbers nor envelopes; the same group can come again."""
+    async with _spool(tmp_path, segment_bytes=1_000_000) as spool:
+        await spool.commit(_accepted(1))
+        group = Group(accepted=_accepted(2, 3).accepted, orders=_cut(1, 2).orders)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", _refuse)
+            with pytest.raises(OSError, match="refused"):
+                await spool.commit(group)
+        assert (spool.numbers("h").bulk.accepted_to, spool.unsent_count) == (1, 0)
+        await spool.commit(group)
+        assert (spool.numbers("h").bulk.accepted_to, spool.unsent_count) == (3, 1)
+    history = read_history(tmp_path, lambda _: None)
+    assert (history.hoses["h"].bulk.accepted_to, len(history.unsent)) == (3, 1)

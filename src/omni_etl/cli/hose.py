@@ -6,12 +6,14 @@ import asyncio
 
 from omni_etl.cli.process import serve_http
 from omni_etl.hose import intake_app
+from omni_etl.hose.heap import keep_heap
 from omni_etl.settings import Settings
 from omni_etl.wiring.hose import build_hose
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int:
     """Take events until `stop`; then close the hose's id and send what is left for as long as stopping may take."""
+    keep_heap()
     hose = build_hose(settings)
     await hose.start()
     watching = asyncio.create_task(hose.watch())

@@ -1,14 +1,14 @@
 """Batcher: decides where an envelope ends. Pure: it is told the time, holds lines, and does nothing else.
 
-Per lane it holds what is durable and in no envelope yet. `due` proposes envelopes from the front and `forget` removes
-what was cut once that is durable, so that a failed commit needs no undoing.
+Per lane it holds what is in no envelope yet: durable, or just being made so. `due` proposes envelopes from the front and
+`forget` removes what was cut once that is durable. Of a failed commit only what came with it is undone, by `take_back`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ RATIO_WEIGHT: Final = 0.2
 HEADER_BYTES: Final = 2_500  # all 27 types in one header
 CUTS_AT_ONCE_MIN: Final = 4  # of one lane in one commit, so that no producer waits long behind packing
 
-Runs = Sequence[tuple[str, list[bytes]]]
+Runs = Collection[tuple[str, list[bytes]]]
 """Lines in the order of their numbers, as runs of one event type."""
 
 
@@ -51,11 +51,6 @@ class Cut:
         """Events in it."""
         return sum(len(lines) for _, lines in self.runs)
 
-    @property
-    def raw_bytes(self) -> int:
-        """Bytes of its lines, line ends included."""
-        return _raw_bytes(self.runs)
-
 
 @dataclass(slots=True)
 class _Chunk:
@@ -67,6 +62,14 @@ class _Chunk:
     since: float
 
 
+def rest_of(runs: Runs, *, skip: int) -> Iterator[tuple[str, list[bytes]]]:
+    """The runs behind the first `skip` lines."""
+    for type_name, lines in runs:
+        if skip < len(lines):
+            yield type_name, lines[skip:] if skip else lines
+        skip = max(0, skip - len(lines))
+
+
 class _LaneHeld:
     """What one lane holds, and how well its lines compress."""
 
@@ -75,19 +78,19 @@ class _LaneHeld:
         self.count = 0
         self.raw_bytes = 0
         self.ratio = RATIO_AT_FIRST
+        self.lessons = 0
 
     def learn(self, raw_bytes: int, packed_bytes: int) -> None:
-        self.ratio += RATIO_WEIGHT * (packed_bytes / raw_bytes - self.ratio)
+        self.lessons += 1
+        self.ratio += max(RATIO_WEIGHT, 1 / self.lessons) * (packed_bytes / raw_bytes - self.ratio)
 
     def front(self, *, skip: int) -> Iterator[tuple[str, list[bytes]]]:
         for chunk in self.chunks:
             if skip >= chunk.count:
                 skip -= chunk.count
                 continue
-            for type_name, lines in chunk.runs:
-                if skip < len(lines):
-                    yield type_name, lines[skip:] if skip else lines
-                skip = max(0, skip - len(lines))
+            yield from rest_of(chunk.runs, skip=skip)
+            skip = 0
 
     def forget(self, count: int) -> None:
         self.count -= count
@@ -125,7 +128,7 @@ class Batcher:
         self._quiet_since = now
 
     def add(self, lane: Lane, runs: Runs, *, now: float) -> None:
-        """Hold durable lines."""
+        """Hold lines that are durable, or will be with the next commit."""
         count = sum(len(lines) for _, lines in runs)
         raw_bytes = _raw_bytes(runs)
         held = self._lanes[lane]
@@ -135,6 +138,13 @@ class Batcher:
         if lane == "express":
             self._rate = self._rate_now(now) + count
             self._rate_at = now
+
+    def take_back(self, lane: Lane) -> None:
+        """What was added last is not durable after all."""
+        held = self._lanes[lane]
+        chunk = held.chunks.pop()
+        held.count -= chunk.count
+        held.raw_bytes -= chunk.raw_bytes
 
     def due(self, now: float, *, everything: bool = False) -> list[Cut]:
         """The envelopes to cut now, in the order of their events; the same again until `forget`."""
@@ -181,27 +191,29 @@ class Batcher:
         while taken < held.count and (everything or len(cuts) < at_once):
             if not (everything or (old and not cuts) or self._is_full(held, taken, taken_bytes)):
                 break
-            cut = self._front(lane, skip=taken)
+            cut, cut_bytes = self._front(lane, skip=taken)
             cuts.append(cut)
             taken += cut.count
-            taken_bytes += cut.raw_bytes
+            taken_bytes += cut_bytes
         return cuts
 
-    def _front(self, lane: Lane, *, skip: int) -> Cut:
-        """As many events as fill one envelope by our estimate; at least one."""
+    def _front(self, lane: Lane, *, skip: int) -> tuple[Cut, int]:
+        """As many events as fill one envelope by our estimate, and their bytes; at least one."""
         held = self._lanes[lane]
-        bytes_left, count_left = self._raw_bytes_max(held), self._limits.envelope_events_max
+        bytes_max = bytes_left = self._raw_bytes_max(held)
+        count_left = self._limits.envelope_events_max
         runs: list[tuple[str, list[bytes]]] = []
         for type_name, lines in held.front(skip=skip):
-            fit = min(len(lines), count_left, _fit(lines, bytes_left) or (0 if runs else 1))
+            size_bytes = _size_bytes(lines)
+            fit = min(len(lines), count_left, _fit(len(lines), size_bytes, bytes_left) or (0 if runs else 1))
             if not fit:
                 break
             runs.append((type_name, lines[:fit]))
             count_left -= fit
-            bytes_left -= _raw_bytes(runs[-1:])
+            bytes_left -= size_bytes if fit == len(lines) else _size_bytes(runs[-1][1])
             if fit < len(lines):
                 break
-        return Cut(lane, runs)
+        return Cut(lane, runs), bytes_max - bytes_left
 
     def _is_full(self, held: _LaneHeld, taken: int = 0, taken_bytes: int = 0) -> bool:
         enough_bytes = held.raw_bytes - taken_bytes >= self._raw_bytes_max(held)
@@ -226,10 +238,13 @@ class Batcher:
 
 
 def _raw_bytes(runs: Runs) -> int:
-    return sum(sum(map(len, lines)) + len(lines) for _, lines in runs)
+    return sum(_size_bytes(lines) for _, lines in runs)
 
 
-def _fit(lines: Sequence[bytes], bytes_left: int) -> int:
+def _size_bytes(lines: Sequence[bytes]) -> int:
+    return sum(map(len, lines)) + len(lines)
+
+
+def _fit(count: int, size_bytes: int, bytes_left: int) -> int:
     """How many of these lines fit, taking them as equally long: the estimate is rough anyway, and packing checks it."""
-    mean_bytes = sum(map(len, lines)) / len(lines) + 1
-    return min(len(lines), max(0, int(bytes_left / mean_bytes)))
+    return min(count, max(0, bytes_left * count // size_bytes))

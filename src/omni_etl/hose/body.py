@@ -13,15 +13,16 @@ import msgspec
 from omni_etl.clock import Clock
 from omni_etl.envelope import Lane
 from omni_etl.errors import IntakeError
-from omni_etl.event import Checked, HotFields, Refused, check, suppresses, with_event_id
+from omni_etl.event import Checked, Refused, check, with_event_id
 from omni_etl.hose.answer import Rejections
-from omni_etl.hose.block import check_block
+from omni_etl.hose.shapes import Shapes
 
 LINES_MAX: Final = 250_000  # of one request: splitting it must not cost many times its size
 COMMAS_MAX: Final = 16 * LINES_MAX  # an array has no more elements than commas, whatever they are
 LINES_AT_ONCE: Final = (
     100  # checked before others get their turn; larger blocks leave the processor cache and are slower
 )
+PART_LINES: Final = 500
 BYTES_AT_ONCE: Final = 1024 * 1024
 EVENT_ID_BYTES: Final = 16
 
@@ -32,11 +33,19 @@ _elements: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _element: Final = msgspec.json.Decoder(msgspec.Raw)
 
 
+ByLane = dict[Lane, dict[str, list[bytes]]]
+"""Lines by lane and type."""
+
+
+def _no_lines() -> ByLane:
+    return {"express": {}, "bulk": {}}
+
+
 @dataclass(slots=True)
 class CheckedBody:
-    """What of a request may enter, by lane and type."""
+    """What of a request may enter, in parts: an envelope ends between two of them, and each holds what came together."""
 
-    lanes: dict[Lane, dict[str, list[bytes]]] = field(default_factory=lambda: {"express": {}, "bulk": {}})
+    parts: list[ByLane] = field(default_factory=lambda: [_no_lines()])
     accepted: int = 0
     elements: int = 0  # probes and refused ones included
     rejections: Rejections = field(default_factory=Rejections)
@@ -44,29 +53,27 @@ class CheckedBody:
 
     def keep(self, checked: Checked) -> None:
         """Put a line where it belongs."""
-        self.lanes["express" if checked.suppresses else "bulk"].setdefault(checked.type, []).append(checked.line)
+        self.parts[-1]["express" if checked.suppresses else "bulk"].setdefault(checked.type, []).append(checked.line)
         self.accepted += 1
 
 
-async def check_body(body: bytes, form: Form, *, digest: bytes, clock: Clock) -> CheckedBody:
+async def check_lines(
+    lines: Sequence[bytes], *, size_bytes: int, digest: bytes, clock: Clock, shapes: Shapes
+) -> CheckedBody:
     """Check every event of a request; `digest` is what derived event ids are made from.
 
     Raises:
-        IntakeError: 400 where the body as a whole is nothing, 413 where it holds too many events.
+        IntakeError: 400 where there is none.
 
     """
-    lines = _split(body, form)
     checked = CheckedBody()
-    at_once = True
-    step = max(1, min(LINES_AT_ONCE, BYTES_AT_ONCE * len(lines) // len(body)))
+    step = max(1, min(LINES_AT_ONCE, BYTES_AT_ONCE * len(lines) // (size_bytes + 1)))
+    part_ends = PART_LINES
     for start in range(0, len(lines), step):
-        some = lines[start : start + step]
-        block = check_block(some) if at_once else None
-        if block is None:
-            at_once = False  # the rest is probably spelled like it
-            _keep_each(checked, some, first=start + 1, digest=digest)
-        else:
-            _keep_block(checked, some, block, first=start + 1, digest=digest)
+        if start >= part_ends:
+            checked.parts.append(_no_lines())
+            part_ends += PART_LINES
+        _keep(checked, lines[start : start + step], shapes, first=start + 1, digest=digest)
         if start:
             await clock.sleep(0)
     if not checked.elements:
@@ -74,39 +81,43 @@ async def check_body(body: bytes, form: Form, *, digest: bytes, clock: Clock) ->
     return checked
 
 
-def _keep_block(
-    checked: CheckedBody, lines: Sequence[bytes], block: Sequence[HotFields], *, first: int, digest: bytes
-) -> None:
-    express, bulk = checked.lanes["express"], checked.lanes["bulk"]
-    for position, (line, fields) in enumerate(zip(lines, block, strict=True), first):
-        lane = express if suppresses(fields.type, fields.bounce_class) else bulk
-        if fields.event_id is None:
+def _keep(checked: CheckedBody, lines: Sequence[bytes], shapes: Shapes, *, first: int, digest: bytes) -> None:
+    express, bulk = checked.parts[-1]["express"], checked.parts[-1]["bulk"]
+    known_count = 0
+    for position, (line, known) in enumerate(zip(lines, shapes.known(lines), strict=True), first):
+        if known is None:
+            _judge(checked, line, shapes, position=position, digest=digest)
+            continue
+        if not known.has_id:
             line = _with_derived_id(line, position, digest)  # noqa: PLW2901 the line as it is kept
             checked.all_have_ids = False
+        lane = express if known.suppresses else bulk
         try:
-            lane[fields.type].append(line)
+            lane[known.type].append(line)
         except KeyError:
-            lane[fields.type] = [line]
-    checked.accepted += len(lines)
-    checked.elements += len(lines)
+            lane[known.type] = [line]
+        known_count += 1
+    checked.accepted += known_count
+    checked.elements += known_count
 
 
-def _keep_each(checked: CheckedBody, lines: Sequence[bytes], *, first: int, digest: bytes) -> None:
-    for position, line in enumerate(lines, first):
-        if not line.strip():
-            continue
-        checked.elements += 1
-        try:
-            verdict = check(line)
-        except Refused as refused:
-            checked.rejections.add(position, str(refused))
-            continue
-        if verdict is None:
-            continue
-        if not verdict.has_id:
-            verdict = verdict._replace(line=_with_derived_id(verdict.line, position, digest))
-            checked.all_have_ids = False
-        checked.keep(verdict)
+def _judge(checked: CheckedBody, line: bytes, shapes: Shapes, *, position: int, digest: bytes) -> None:
+    if not line.strip():
+        return
+    checked.elements += 1
+    try:
+        verdict = check(line)
+    except Refused as refused:
+        checked.rejections.add(position, str(refused))
+        return
+    if verdict is None:
+        return
+    if verdict.line == line:
+        shapes.learn(line)
+    if not verdict.has_id:
+        verdict = verdict._replace(line=_with_derived_id(verdict.line, position, digest))
+        checked.all_have_ids = False
+    checked.keep(verdict)
 
 
 def _with_derived_id(line: bytes, position: int, digest: bytes) -> bytes:
@@ -115,7 +126,13 @@ def _with_derived_id(line: bytes, position: int, digest: bytes) -> bytes:
     return with_event_id(line, hashlib.blake2b(source, digest_size=EVENT_ID_BYTES).hexdigest())
 
 
-def _split(body: bytes, form: Form) -> list[bytes]:
+def split(body: bytes, form: Form) -> list[bytes]:
+    """The raw bytes of each event.
+
+    Raises:
+        IntakeError: 400 where the body as a whole is nothing, 413 where it holds too many events.
+
+    """
     start = body.lstrip()[:1]
     if not start:
         raise IntakeError(400, "the body is empty")
@@ -123,9 +140,9 @@ def _split(body: bytes, form: Form) -> list[bytes]:
         return _array(body)
     if form == "any" and b"\n" in body.strip() and _is_one_value(body):
         return [body.strip()]
-    if body.count(b"\n") > LINES_MAX:
+    lines = body.split(b"\n", LINES_MAX)
+    if len(lines) > LINES_MAX and lines[-1]:
         raise IntakeError(413, f"more than {LINES_MAX} lines in one request")
-    lines = body.split(b"\n")
     if b"\r" in body:
         lines = list(map(bytes.rstrip, lines, repeat(b"\r")))
     if not lines[-1]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from omni_etl.backoff import Backoff
@@ -20,6 +21,7 @@ from omni_etl.envelope import LANES, Lane
 from omni_etl.errors import IntakeError
 from omni_etl.hose.alarm import Alarm
 from omni_etl.hose.batcher import Batcher, Cut, Runs
+from omni_etl.hose.body import PART_LINES, ByLane
 from omni_etl.hose.records import Answered
 from omni_etl.hose.seal import Order
 from omni_etl.hose.sender import Sender
@@ -27,6 +29,8 @@ from omni_etl.hose.spool import Committed, Group, Spool
 from omni_etl.telemetry import get_logger, hose_envelopes_cut, hose_spool_bytes, hose_unsent_envelopes
 
 ORDERS_AT_ONCE_MAX: Final = 8
+LINGER_SECONDS_MAX: Final = 0.05  # for requests that are being checked: together they fill whole envelopes
+LINGER_BYTES_MAX: Final = 12 * 1024 * 1024  # some envelopes; no reason to wait for more
 CONFIRMATIONS_WAITING_MAX: Final = 256  # written down by themselves when nothing else takes them along
 
 
@@ -34,7 +38,8 @@ CONFIRMATIONS_WAITING_MAX: Final = 256  # written down by themselves when nothin
 class _Waiting:
     """A request that waits for its fsync."""
 
-    lanes: dict[Lane, dict[str, list[bytes]]]
+    parts: list[ByLane]
+    size_bytes: int
     request: Answered | None
     durable: asyncio.Future[None]
 
@@ -53,6 +58,7 @@ class Committer:
         self._rng = rng
         self._backoff = Backoff(wait_seconds_max=5.0)
         self._waiting: list[_Waiting] = []
+        self._coming = 0  # requests that are being checked
         self._orders: deque[Order] = deque()  # of earlier starts, not durable yet
         self._failures = 0
         self._stopping = False
@@ -64,7 +70,17 @@ class Committer:
         """The disk refused the last commit, or has no room to spare."""
         return self._failures > 0
 
-    async def make_durable(self, lanes: dict[Lane, dict[str, list[bytes]]], request: Answered | None) -> None:
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Say that a request may soon have something to make durable."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+            self._alarm.ring()
+
+    async def make_durable(self, parts: list[ByLane], request: Answered | None, *, size_bytes: int) -> None:
         """Return when these events are on the disk.
 
         Raises:
@@ -75,7 +91,7 @@ class Committer:
             raise IntakeError(503, "the hose is stopping", retry_after_seconds=5)
         if self._failures:
             raise _disk_refuses()
-        waiting = _Waiting(lanes, request, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(parts, size_bytes, request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._alarm.ring()
         await waiting.durable
@@ -94,8 +110,7 @@ class Committer:
                     await self._clock.sleep(self._backoff.wait_seconds(self._failures, self._rng))
             if self._orders:
                 await self._commit_orders()
-            closing = [Cut(lane, closing=True) for lane in LANES]
-            await self._commit([*self._batcher.due(self._clock.monotonic(), everything=True), *closing])
+            await self._commit(everything=True)
         finally:
             self._refuse(self._take())
 
@@ -105,14 +120,21 @@ class Committer:
         self._alarm.ring()
 
     async def _until_work(self) -> None:
-        if self._waiting or self._failures or self._stopping:
-            return
-        await self._alarm.wait(until=self._batcher.due_at(self._clock.monotonic()))
+        if not (self._waiting or self._failures or self._stopping):
+            await self._alarm.wait(until=self._batcher.due_at(self._clock.monotonic()))
+        until = self._clock.monotonic() + LINGER_SECONDS_MAX
+        while self._waits_for_more() and self._clock.monotonic() < until:
+            await self._alarm.wait(until=until)
+
+    def _waits_for_more(self) -> bool:
+        """Whether others come that can share a commit, and an envelope that needs no lines in the spool."""
+        enough = sum(each.size_bytes for each in self._waiting) >= LINGER_BYTES_MAX
+        return bool(self._waiting and self._coming) and not (enough or self._stopping or self._failures)
 
     async def _round(self) -> bool:
         """Commit, and tidy whatever came of it: on a full disk only that makes room. Answers whether the disk is well."""
         committed = not self._orders or await self._commit_orders()
-        committed = committed and await self._commit(self._batcher.due(self._clock.monotonic()))
+        committed = committed and await self._commit()
         await self._tidy()
         return await self._is_well(committed=committed)
 
@@ -140,14 +162,31 @@ class Committer:
             if not self._orders:
                 return True
 
-    async def _commit(self, cuts: Sequence[Cut]) -> bool:
+    async def _commit(self, *, everything: bool = False) -> bool:
+        """One group: what waits, and the envelopes that it fills or that are old enough; `everything` closes the lanes."""
         waiting = self._take()
-        accepted: dict[Lane, Runs] = {lane: _merged([each.lanes[lane] for each in waiting]) for lane in LANES}
+        arriving: dict[Lane, Runs] = {lane: runs for lane in LANES if (runs := _runs(waiting, lane))}
+        now = self._clock.monotonic()
+        for lane, runs in arriving.items():
+            self._batcher.add(lane, runs, now=now)
+        cuts = self._batcher.due(now, everything=everything)
+        if everything:
+            cuts.extend(Cut(lane, closing=True) for lane in LANES)
         group = Group(
-            accepted=accepted,
+            accepted=arriving,
             requests=tuple(each.request for each in waiting if each.request),
             orders=[Order(self._hose_id, cut) for cut in cuts],
         )
+        if not await self._is_durable(group, waiting):
+            for lane in arriving:
+                self._batcher.take_back(lane)
+            return False
+        for each in waiting:
+            if not each.durable.done():
+                each.durable.set_result(None)
+        return True
+
+    async def _is_durable(self, group: Group, waiting: Sequence[_Waiting]) -> bool:
         try:
             committed = await self._spool.commit(group)
         except OSError as error:
@@ -158,13 +197,6 @@ class Committer:
             self._refuse(waiting)
             raise
         self._hand_on(committed)
-        now = self._clock.monotonic()
-        for lane, runs in accepted.items():
-            if runs:
-                self._batcher.add(lane, runs, now=now)
-        for each in waiting:
-            if not each.durable.done():
-                each.durable.set_result(None)
         return True
 
     def _hand_on(self, committed: Committed) -> None:
@@ -211,13 +243,22 @@ class Committer:
         hose_unsent_envelopes.set(self._spool.unsent_count)
 
 
-def _merged(requests: Sequence[dict[str, list[bytes]]]) -> Runs:
-    """Lines of several requests, each type together: it packs better and the order within a type stays."""
-    merged: dict[str, list[bytes]] = {}
-    for by_type in requests:
-        for type_name, lines in by_type.items():
-            merged.setdefault(type_name, []).extend(lines)
-    return list(merged.items())
+def _runs(waiting: Sequence[_Waiting], lane: Lane) -> Runs:
+    """Lines in the order in which they came, those that came close together by type.
+
+    Were all of one type together, an envelope would hold little else, and what one email's events share is in several.
+    """
+    runs: list[tuple[str, list[bytes]]] = []
+    near: dict[str, list[bytes]] = {}
+    count = 0
+    for part in chain.from_iterable(each.parts for each in waiting):
+        for type_name, lines in part[lane].items():
+            near.setdefault(type_name, []).extend(lines)
+            count += len(lines)
+        if count >= PART_LINES:
+            runs.extend(near.items())
+            near, count = {}, 0
+    return [*runs, *near.items()]
 
 
 def _disk_refuses() -> IntakeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
 import sqlite3
@@ -17,8 +16,9 @@ from omni_etl.errors import IntakeError, SettingsError, SpoolFullError, Unavaila
 from omni_etl.event import LINE_BYTES_MAX
 from omni_etl.hose.answer import Answer
 from omni_etl.hose.batcher import HEADER_BYTES, Batcher, CutLimits
-from omni_etl.hose.body import CheckedBody, Form, check_body
+from omni_etl.hose.body import CheckedBody, Form
 from omni_etl.hose.committer import Committer
+from omni_etl.hose.examiner import Examined, Examiner, Request
 from omni_etl.hose.owed import last_orders
 from omni_etl.hose.records import Answered
 from omni_etl.hose.recovery import History, read_history
@@ -38,7 +38,6 @@ from omni_etl.telemetry import (
 ENTRY_BYTES_MIN: Final = (
     LINE_BYTES_MAX + LINE_BYTES_MAX // 128 + HEADER_BYTES
 )  # one longest line that does not compress
-DIGEST_AT_ONCE_BYTES: Final = 1024 * 1024  # a longer body is digested beside the loop
 SPOOL_RETRY_SECONDS: Final = 10
 UNCUT_RETRY_SECONDS: Final = 1
 
@@ -68,7 +67,9 @@ class EventHose:
         self.limits = limits
         self._directory = spool_dir
         self.hose_id = os.urandom(16).hex()  # never from `rng`: a seeded one would give the same id twice
-        self.room = Room(limits.waiting_bytes_max)
+        self.room = Room(limits.waiting_bytes_max)  # for bodies as sent
+        self._lines_room = Room(limits.waiting_bytes_max)  # for their lines, until these are durable
+        self._examiner = Examiner(raw_bytes_max=limits.raw_bytes_max, clock=clock)
         self._in_flight = InFlight()
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: int | None = None
@@ -94,7 +95,7 @@ class EventHose:
             os.close(self._lock)
             raise
 
-    async def accept(self, body: bytes, *, form: Form = "any", key: str | None = None) -> Answer:
+    async def accept(self, body: bytes, *, encoding: str = "", form: Form = "any", key: str | None = None) -> Answer:
         """Keep the valid events of a request; return when they are durable.
 
         A repetition of an answered request gets the same answer and changes nothing. Events without an id get one.
@@ -105,18 +106,17 @@ class EventHose:
 
         """
         self.check_room()
-        with self.room.hold(len(body)):
-            digest = await _body_digest(body)
-            name = hashlib.sha256(b"key " + key.encode()).digest()[:16] if key is not None else None
-            checked = await check_body(body, form, digest=(name or b"") + digest, clock=self._clock)
-            if name is None and checked.all_have_ids:
-                name = hashlib.sha256(b"body " + digest).digest()[:16]
-            if not checked.accepted:
-                return self._nothing_to_keep(checked)
-            if name is None:
-                return await self._keep(checked, None, digest)
-            async with self._in_flight.turn(name):
-                return self._answered_before(name, digest) or await self._keep(checked, name, digest)
+        with self._lines_room.hold(0) as lines_held:
+            with self.room.hold(len(body)), self._committer.coming():
+                bodies = [body]
+                del body  # so that it goes as soon as it is split
+                examined = await self._examiner.examine(bodies.pop(), Request(encoding, form, key), lines_held)
+            if not examined.checked.accepted:
+                return self._nothing_to_keep(examined.checked)
+            if examined.name is None:
+                return await self._keep(examined)
+            async with self._in_flight.turn(examined.name):
+                return self._answered_before(examined.name, examined.digest) or await self._keep(examined)
 
     async def watch(self) -> None:
         """Return when the hose was stopped; raise what ended a part of it unasked."""
@@ -270,27 +270,20 @@ class EventHose:
         known = self._memory.find(name)
         if known is None:
             return None
-        if known.body != digest:
+        if len(known.body) == len(digest) and known.body != digest:  # an earlier release kept longer ones
             raise IntakeError(422, "this Idempotency-Key came before with another body")
         hose_requests_repeated.inc()
         return known.answer
 
-    async def _keep(self, checked: CheckedBody, name: bytes | None, digest: bytes) -> Answer:
+    async def _keep(self, examined: Examined) -> Answer:
+        checked = examined.checked
         answer = checked.rejections.answer(checked.accepted)
         request = None
-        if name is not None:
-            request = Answered(name=name, body=digest, answer=answer, at_seconds=int(self._clock.now()))
-        await self._committer.make_durable(checked.lanes, request)
+        if examined.name is not None:
+            request = Answered(
+                name=examined.name, body=examined.digest, answer=answer, at_seconds=int(self._clock.now())
+            )
+        await self._committer.make_durable(checked.parts, request, size_bytes=examined.size_bytes)
         hose_events_accepted.inc(checked.accepted)
         hose_events_rejected.inc(checked.rejections.count)
         return answer
-
-
-async def _body_digest(body: bytes) -> bytes:
-    if len(body) <= DIGEST_AT_ONCE_BYTES:
-        return hashlib.sha256(body).digest()
-    return await asyncio.to_thread(_sha256, body)
-
-
-def _sha256(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
+from io import BytesIO
 from typing import Final
 
 import msgspec
@@ -16,8 +15,8 @@ from starlette.routing import Route
 from omni_etl.errors import IntakeError
 from omni_etl.hose.answer import Answer
 from omni_etl.hose.body import Form
-from omni_etl.hose.encoding import decode
 from omni_etl.hose.event_hose import EventHose
+from omni_etl.hose.room import Held
 from omni_etl.telemetry import NUMBERS, hose_requests
 
 FORMS: Final[dict[str, Form]] = {
@@ -32,7 +31,6 @@ FORMS: Final[dict[str, Form]] = {
     "application/x-jsonlines": "lines",
 }
 KEY_BYTES_MAX: Final = 255
-DECODE_AT_ONCE_BYTES: Final = 128 * 1024  # a longer body is uncompressed beside the loop
 
 
 def intake_app(hose: EventHose) -> Starlette:
@@ -67,32 +65,27 @@ async def _accept(hose: EventHose, request: Request) -> Answer:
     form = _form(request.headers.get("content-type", ""))
     key = _key(request.headers.get("idempotency-key"))
     hose.check_room()
-    async with AsyncExitStack() as held:
-        body = await _read(hose, request, held)
-        encoding = request.headers.get("content-encoding", "")
-        raw_bytes_max = hose.limits.raw_bytes_max
-        if encoding and len(body) > DECODE_AT_ONCE_BYTES:
-            body = await asyncio.to_thread(decode, body, encoding, raw_bytes_max=raw_bytes_max)
-        else:
-            body = decode(body, encoding, raw_bytes_max=raw_bytes_max)
-    return await hose.accept(body, form=form, key=key)
+    encoding = request.headers.get("content-encoding", "")
+    with hose.room.hold(0) as held:
+        bodies = [await _read(hose, request, held)]
+    return await hose.accept(bodies.pop(), encoding=encoding, form=form, key=key)  # and no longer ours: it may be long
 
 
-async def _read(hose: EventHose, request: Request, held: AsyncExitStack) -> bytes:
-    """The body as sent, refused as soon as it is too long; its bytes count as waiting from the first on."""
+async def _read(hose: EventHose, request: Request, held: Held) -> bytes:
+    """The body as sent, refused as soon as it is too long; its bytes count from the first on."""
     body_bytes_max = hose.limits.body_bytes_max
     too_long = IntakeError(413, f"the body is longer than {body_bytes_max} bytes")
     if int(request.headers.get("content-length") or 0) > body_bytes_max:
         raise too_long
-    chunks: list[bytes] = []
+    body = BytesIO()  # gives out what it holds without a copy
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > body_bytes_max:
             raise too_long
-        held.enter_context(hose.room.hold(len(chunk)))
-        chunks.append(chunk)
-    return b"".join(chunks)
+        held.change(size)
+        body.write(chunk)
+    return body.getvalue()
 
 
 def _form(content_type: str) -> Form:

@@ -82,11 +82,15 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """One group commit: events and the requests that brought them."""
+    """One group commit: events and the requests that brought them.
+
+    What filled an envelope at once stands in a CUT before it and nowhere else; nothing of both counts without the other.
+    """
 
     hose_id: str
     blocks: tuple[Block, ...]
     requests: tuple[Answered, ...]
+    cuts: int = 0  # how many CUTs before it hold events that it accepts
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +103,7 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     closing: bool
     header: str
     payload: bytes
+    accepts: bool = False  # holds events that the ACCEPTED behind it accepts; without that one it does not count
 
     @property
     def envelope(self) -> SealedEnvelope:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from omni_etl.envelope import Lane, open_header
 from omni_etl.hose.numbers import HoseNumbers
@@ -20,6 +21,7 @@ from omni_etl.hose.records import (
     Confirmed,
     Cut,
     Framed,
+    Record,
     Start,
     cuts_in_damage_max,
     next_whole,
@@ -51,6 +53,13 @@ class SegmentContent:
     accepted_to: dict[tuple[str, Lane], int] = field(default_factory=dict)  # the last event of each lane in it
 
 
+class _Read(NamedTuple):
+    """A record and where it stands."""
+
+    segment: int
+    framed: Framed
+
+
 @dataclass(slots=True)
 class History:
     """All that the spool says."""
@@ -62,6 +71,7 @@ class History:
     next_segment: int = 1
     ended: dict[int, int] = field(default_factory=dict)
     cut_off_bytes: int = 0
+    group: list[_Read] = field(default_factory=list)  # accepting cuts whose ACCEPTED was not read yet
 
     def skip_cuts(self, count: int) -> None:
         """So many numbers may have been used: one used twice would name two envelopes. A later cut knows better."""
@@ -109,6 +119,10 @@ def _read_segment(history: History, directory: Path, segment: int, remember: Rem
         damage.append((read_to, whole))
         history.skip_cuts(cuts_in_damage_max(content, read_to, whole))
         read_to = _read_records(history, segment, scan(content, whole), remember)
+    if last and history.group:  # its ACCEPTED, or a cut of it, never reached the disk: nobody was answered
+        read_to = history.group[0].framed.offset
+        history.skip_cuts(len(history.group) if damage else 0)
+        history.group.clear()
     if read_to < len(content) and last:
         history.cut_off_bytes += len(content) - read_to
     elif read_to < len(content):
@@ -131,19 +145,42 @@ def _read_records(history: History, segment: int, records: Iterable[Framed], rem
     read_to = 0
     for framed in records:
         read_to = framed.end
-        match framed.record:
-            case Start():
-                _read_start(history, framed.record)
-            case Accepted():
-                _read_accepted(history, segment, framed.offset, framed.record)
-                remember(framed.record.requests)
-            case Cut():
-                _read_cut(history, segment, framed)
-            case Confirmed():
-                for place in framed.record.places:
-                    if history.unsent.pop(place, None) is not None:
-                        history.segments[segment_of(place)].unsent_count -= 1
+        if history.group and isinstance(history.group[-1].framed.record, Accepted):
+            _believe(history, remember)  # a later group follows, so this one was answered: what is whole of it counts
+        if _waits(history, framed.record):
+            history.group.append(_Read(segment, framed))
+        else:
+            _believe(history, remember)
+            _read_record(history, segment, framed, remember)
     return read_to
+
+
+def _waits(history: History, record: Record) -> bool:
+    """Whether a record counts only with others of its group: accepting cuts with their ACCEPTED, and it with all of them."""
+    if isinstance(record, Cut):
+        return record.accepts
+    return isinstance(record, Accepted) and len(history.group) < record.cuts
+
+
+def _believe(history: History, remember: Remember) -> None:
+    group, history.group = history.group, []
+    for segment, framed in group:
+        _read_record(history, segment, framed, remember)
+
+
+def _read_record(history: History, segment: int, framed: Framed, remember: Remember) -> None:
+    match framed.record:
+        case Start():
+            _read_start(history, framed.record)
+        case Accepted():
+            _read_accepted(history, segment, framed.offset, framed.record)
+            remember(framed.record.requests)
+        case Cut():
+            _read_cut(history, segment, framed)
+        case Confirmed():
+            for place in framed.record.places:
+                if history.unsent.pop(place, None) is not None:
+                    history.segments[segment_of(place)].unsent_count -= 1
 
 
 def _read_start(history: History, start: Start) -> None:
@@ -173,6 +210,8 @@ def _read_cut(history: History, segment: int, framed: Framed) -> None:
     cut = framed.record
     assert isinstance(cut, Cut)
     numbers = history.hoses.get(cut.hose_id, HoseNumbers())
+    if cut.accepts:
+        numbers = numbers.accept(cut.lane, cut.events_to)
     history.hoses[cut.hose_id] = numbers.cut(cut.lane, seq=cut.seq, events_to=cut.events_to, closing=cut.closing)
     first = cut.events_to - open_header(cut.header).event_count + 1
     history.owed.setdefault((cut.hose_id, cut.lane), Owed()).cut(first, cut.events_to)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import zstandard
+
 from omni_etl import envelope
 from omni_etl.envelope import Stamp
 from omni_etl.hose import records
@@ -59,7 +61,7 @@ def seal(order: Order, numbers: HoseNumbers, *, cut_at_ms: int, entry_bytes_max:
             header=sealed.header,
             payload=sealed.payload,
         )
-        yield Sealed(record, cut.count, cut.raw_bytes, packed_bytes)
+        yield Sealed(record, cut.count, zstandard.frame_content_size(sealed.payload), packed_bytes)
         return
     for half in _halves(cut):
         for each in seal(Order(order.hose_id, half), numbers, cut_at_ms=cut_at_ms, entry_bytes_max=entry_bytes_max):

@@ -12,15 +12,18 @@ import fcntl
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from omni_etl.clock import Clock
-from omni_etl.envelope import LANES, Lane, SealedEnvelope
+from omni_etl.envelope import Lane, SealedEnvelope
 from omni_etl.errors import SettingsError
 from omni_etl.hose import segments
-from omni_etl.hose.batcher import Runs
+from omni_etl.hose.batcher import Runs, rest_of
 from omni_etl.hose.numbers import HoseNumbers
 from omni_etl.hose.records import Accepted, Answered, Block, Confirmed, Cut, Run, Start, frame, pack_lines
 from omni_etl.hose.recovery import History, SegmentContent
@@ -44,7 +47,7 @@ class SpoolLimits:
 class Group:
     """What becomes durable together."""
 
-    accepted: dict[Lane, Runs] = field(default_factory=dict)
+    accepted: dict[Lane, Runs] = field(default_factory=dict)  # not durable yet; the first may be in `orders` at once
     requests: tuple[Answered, ...] = ()
     orders: Sequence[Order] = ()
 
@@ -180,21 +183,27 @@ class Spool:
     def _write(self, group: Group, confirmed: Sequence[int]) -> Committed:
         """In the spool's own thread: compressing, writing and syncing leave the loop free."""
         started = self._clock.monotonic()
-        hoses = dict(self._hoses)
-        frames = []
-        blocks = self._blocks(group.accepted)
-        if blocks or group.requests:
-            frames.append(frame(Accepted(hose_id=self._hose_id, blocks=blocks, requests=group.requests)))
-            for block in blocks:
-                hoses[self._hose_id] = hoses[self._hose_id].accept(block.lane, block.last)
-        cut_at_ms = int(self._clock.now() * 1000)
-        sealed, hoses = seal_all(group.orders, hoses, cut_at_ms=cut_at_ms, entry_bytes_max=self._limits.entry_bytes_max)
+        before = self._hoses[self._hose_id]
+        numbers = before
+        for lane, runs in group.accepted.items():
+            numbers = numbers.accept(lane, before.lane(lane).accepted_to + _count(runs))
+        sealed, hoses = seal_all(
+            group.orders,
+            {**self._hoses, self._hose_id: numbers},
+            cut_at_ms=int(self._clock.now() * 1000),
+            entry_bytes_max=self._limits.entry_bytes_max,
+        )
+        sealed = sorted(map(self._as_accepting, sealed), key=lambda each: each.record.accepts)
+        blocks = self._blocks(group.accepted, hoses[self._hose_id])
+        frames = [frame(Confirmed(tuple(confirmed)))] if confirmed else []
         cuts_from = len(frames)
         frames.extend(frame(each.record) for each in sealed)
-        if confirmed:
-            frames.append(frame(Confirmed(tuple(confirmed))))
+        accepting_count = sum(each.record.accepts for each in sealed)
+        if blocks or group.requests or accepting_count:
+            accepted = Accepted(hose_id=self._hose_id, blocks=blocks, requests=group.requests, cuts=accepting_count)
+            frames.append(frame(accepted))  # last, because with it all of them count
         start = Start(hose_id=self._hose_id, hoses=self._hoses)
-        places = self._writer.append(frames, start, durable=cuts_from + len(sealed) > 0)
+        places = self._writer.append(frames, start, durable=len(frames) > cuts_from)
         self._memory.remember(group.requests)
         hose_commit_seconds.observe(self._clock.monotonic() - started)
         return Committed(
@@ -207,18 +216,24 @@ class Spool:
             written_bytes=sum(map(len, frames)),
         )
 
-    def _blocks(self, accepted: dict[Lane, Runs]) -> tuple[Block, ...]:
-        numbers = self._hoses[self._hose_id]
-        return tuple(
-            Block(
-                lane=lane,
-                first=numbers.lane(lane).accepted_to + 1,
-                runs=tuple(Run(type_name, len(lines)) for type_name, lines in accepted[lane]),
-                lines=pack_lines([line for _, lines in accepted[lane] for line in lines]),
-            )
-            for lane in LANES
-            if accepted.get(lane)
-        )
+    def _as_accepting(self, sealed: Sealed) -> Sealed:
+        """One that holds arriving events says so. Those stand last in their group, so that recovery can tell two groups apart."""
+        cut = sealed.record
+        if cut.hose_id != self._hose_id or cut.events_to <= self._hoses[self._hose_id].lane(cut.lane).accepted_to:
+            return sealed
+        return replace(sealed, record=msgspec.structs.replace(cut, accepts=True))
+
+    def _blocks(self, arriving: dict[Lane, Runs], after: HoseNumbers) -> tuple[Block, ...]:
+        """What is in no envelope, as lines."""
+        blocks = []
+        for lane, runs in arriving.items():
+            first = self._hoses[self._hose_id].lane(lane).accepted_to + 1
+            cut_count = max(0, after.lane(lane).cut_to + 1 - first)
+            if rest := list(rest_of(runs, skip=cut_count)):
+                lines = pack_lines(list(chain.from_iterable(lines for _, lines in rest)))
+                of_types = tuple(Run(type_name, len(lines)) for type_name, lines in rest)
+                blocks.append(Block(lane=lane, first=first + cut_count, runs=of_types, lines=lines))
+        return tuple(blocks)
 
     def _apply(self, committed: Committed) -> None:
         self._hoses = committed.hoses
@@ -250,6 +265,10 @@ class Spool:
                 break
             removed.append(segment)
         return removed
+
+
+def _count(runs: Runs) -> int:
+    return sum(len(lines) for _, lines in runs)
 
 
 def lock(directory: Path) -> int:
