@@ -21,7 +21,7 @@ from bench.plan import FULL, GROUPS, QUICK, Scale, Task, in_order, tasks
 from bench.report import PAGE, Findings, as_json, table, write
 from bench.result import Result
 from bench.row import CountsError, Row, Skipped
-from bench.show import EXIT_FAILED, EXIT_INTERRUPTED, explain
+from bench.show import EXIT_FAILED, EXIT_INTERRUPTED, end_in_order, explain
 from omni_etl.errors import OmniError
 
 
@@ -82,6 +82,7 @@ def main() -> None:
     scale = QUICK if wish.quick else FULL
     if wish.rounds is not None:
         scale = replace(scale, rounds=wish.rounds)
+    end_in_order()
     try:
         findings = asyncio.run(run(groups, scale, console))
     except (CountsError, OmniError) as error:

@@ -16,7 +16,7 @@ import uvloop
 
 from omni_etl.embedded.starter import watch_starter
 
-ELEMENT: Final = b'{"msys":{'  # inside a string its quotes would be escaped
+ELEMENT: Final = b'{"msys":{"'  # inside a string its quotes would be escaped; the probe of a new webhook holds no event
 HEAD_END: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length:"
 BATCH_ID: Final = b"\r\nx-messagesystems-batch-id:"

@@ -79,6 +79,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
 def table(results: Results) -> Table:
     """For the terminal."""
     found = Table(*COLUMNS, title="Ratios are within this run", title_justify="left")
+    found.columns[0].no_wrap = True
     for column in found.columns[1:]:
         column.justify = "right"
     for each in results.values():

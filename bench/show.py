@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -59,6 +60,7 @@ def row_table(row: Row) -> Table:
 
 def alone(run: Callable[[], Awaitable[Row | Skipped]], *, as_json: bool) -> None:
     """Run one row and show it; exit code 1 where counts did not agree."""
+    end_in_order()
     try:
         row = asyncio.run(_awaited(run))
     except (CountsError, OmniError) as error:
@@ -72,6 +74,11 @@ def alone(run: Callable[[], Awaitable[Row | Skipped]], *, as_json: bool) -> None
         Console().print(f"{row.name}: skipped, {row.reason}")
     else:
         Console().print(row_table(row))
+
+
+def end_in_order() -> None:
+    """SIGTERM ends us as Ctrl-C does: every process that we started is ended, and our data are forgotten."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def explain(error: Exception) -> None:

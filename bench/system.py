@@ -27,7 +27,7 @@ from omni_etl.event import TYPES
 from omni_etl.queue import Queue, queue_names
 from omni_etl.settings import Settings
 from omni_etl.suppression_list import SuppressionList
-from omni_etl.wiring.databases import build_suppression_list
+from omni_etl.wiring.databases import build_registry, build_suppression_list
 from omni_etl.wiring.opened import opened
 from omni_etl.wiring.queues import build_queue
 from omni_etl.wiring.stores import build_store
@@ -36,6 +36,7 @@ from omni_etl.wiring.totals import StoreTotals, read_totals
 QueueKind = Literal["sqlite", "sqs"]
 LOOPBACK: Final = "127.0.0.0/8"
 OK: Final = 200
+ANSWER_SECONDS_MAX: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Running:
 
     async def receipts(self) -> int:
         """Webhook events the customer has, each batch counted once."""
-        return int((await asyncio.to_thread(urllib3.request, "GET", self.receiver_url)).json()["events"])
+        return int((await asyncio.to_thread(_receipts, self.receiver_url))["events"])
 
     async def totals(self) -> StoreTotals:
         """What the store holds. Reading it costs the store something: ask rarely."""
@@ -121,37 +122,38 @@ async def _reading(settings: Settings, places: Places) -> AsyncIterator[Running]
             queue=queue,
             receiver=receiver,
             receiver_url=f"http://127.0.0.1:{port}/",
-            pids=await _pids(places, receiver),
+            pids=await _pids(settings, places, receiver),
         )
         await asyncio.to_thread(_create_webhook, found)
         yield found
 
 
-async def _pids(places: Places, receiver: Helper) -> dict[str, int]:
+async def _pids(settings: Settings, places: Places, receiver: Helper) -> dict[str, int]:
     """Roles but ourselves, children and the customer."""
     pids = {name: pid for name, pid in places.pids.items() if name != "up"}
-    status = await asyncio.to_thread(_api, places, "GET", "status", None)
-    for role in status["fleet"].get("roles", []):
-        pids |= {f"child {name}": int(pid) for name, pid in role.get("children", {}).items()}
+    async with opened(build_registry(settings, SystemClock())) as registry:
+        for report in await registry.reports():
+            pids |= {f"child {name}": int(pid) for name, pid in report.state.get("children", {}).items()}
     return {**pids, "customer": receiver.pid}
 
 
 def _create_webhook(system: Running) -> None:
     """Through the API, as a customer would, once the customer listens."""
-    retries = urllib3.Retry(total=40, backoff_factor=0.05, backoff_max=0.5)
-    urllib3.request("GET", system.receiver_url, retries=retries)
-    body = {"name": "bench", "target": system.receiver_url + "hook", "events": sorted(TYPES)}
-    _api(system.places, "POST", "webhooks", body)
-
-
-def _api(places: Places, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    _receipts(system.receiver_url)
     answer = urllib3.request(
-        method,
-        f"{places.api_url}/api/v1/{path}",
-        json=body,
-        headers={"Authorization": places.api_key},
+        "POST",
+        f"{system.places.api_url}/api/v1/webhooks",
+        json={"name": "bench", "target": system.receiver_url + "hook", "events": sorted(TYPES)},
+        headers={"Authorization": system.places.api_key},
         retries=False,
+        timeout=ANSWER_SECONDS_MAX,
     )
     if answer.status != OK:
-        raise CountsError(f"the API answered {answer.status} to {method} {path}: {answer.data.decode()[:300]}")
-    return answer.json()["results"]
+        raise CountsError(f"the API answered {answer.status} to a new webhook: {answer.data.decode()[:300]}")
+
+
+def _receipts(url: str) -> dict[str, int]:
+    """What the customer says, as soon as it listens."""
+    retries = urllib3.Retry(total=40, backoff_factor=0.05, backoff_max=0.5)
+    counts: dict[str, int] = urllib3.request("GET", url, retries=retries, timeout=ANSWER_SECONDS_MAX).json()
+    return counts

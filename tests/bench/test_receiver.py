@@ -40,6 +40,15 @@ def test_a_request_may_come_in_pieces() -> None:
     assert len(written.answers) == 1
 
 
+def test_the_probe_of_a_new_webhook_is_no_event() -> None:
+    """SparkPost's, which the API sends before it takes a target."""
+    receipts, connection, written = _connected()
+    probe = b'[{"msys":{}}]'
+    connection.data_received(b"POST /hook HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(probe), probe))
+    assert receipts.events == 0
+    assert len(written.answers) == 1
+
+
 def test_it_says_what_came() -> None:
     """A plain GET is answered with the counts."""
     _, connection, written = _connected()

@@ -26,6 +26,12 @@ class Customer:
         async with self._client.post(f"{self._url}/hook", data=body, headers=headers) as answer:
             assert answer.status == 200
 
+    async def probe(self, batch_id: str) -> None:
+        """The API tests the target."""
+        headers = {"X-MessageSystems-Batch-ID": batch_id}
+        async with self._client.post(f"{self._url}/hook", data=b'[{"msys":{}}]', headers=headers) as answer:
+            assert answer.status == 200
+
     async def receipts(self) -> dict[str, int]:
         """What was counted, without what is zero."""
         async with self._client.get(f"{self._url}/receipts") as answer:
@@ -72,3 +78,10 @@ async def test_an_event_in_two_batches_is_noticed(customer: Customer) -> None:
     await customer.get("2", "b", "c")
     await customer.get("3", "d", "d")
     assert await customer.receipts() == {"batches": 3, "events": 6, "largest": 2, "doubled": 2}
+
+
+async def test_the_test_of_a_new_target_counts_as_nothing(customer: Customer) -> None:
+    """It holds no event, however often it comes."""
+    for batch_id in ("1", "1", "2"):
+        await customer.probe(batch_id)
+    assert await customer.receipts() == {}
