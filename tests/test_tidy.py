@@ -26,6 +26,7 @@ MIRRORED_ELSEWHERE = {
     # contracts are tested by one suite each, on every backend
     "outbox": "contracts/test_outbox.py",
     "poster": "contracts/test_poster.py",
+    "backends/database/deliveries": "contracts/test_deliveries.py",
     "store": "contracts/test_store.py",
     "tracker": "contracts/test_tracker.py",
     "backends/memory_tracker": "contracts/test_tracker.py",

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 MARK: Final = "omni_"  # so that scanners and people recognise a leaked secret
+GRANTS: Final = (
+    "webhooks/view",
+    "webhooks/modify",
+    "events/view",
+    "metrics/view",
+    "suppression_list/view",
+    "suppression_list/modify",
+    "ingest",
+)
+"""All there are; a key without a list has every one, also those that come later."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it may be shown."""
+    """A key as it may be shown. It speaks for its subaccount alone where it has one, else for the primary account."""
 
     id: str
     name: str
     created_at_ms: int
     revoked: bool
+    subaccount_id: int | None = None
+    grants: frozenset[str] | None = None  # None: everything
 
 
 class Keys(Protocol):
@@ -32,8 +44,10 @@ class Keys(Protocol):
         """Give back connections."""
         ...
 
-    async def create(self, name: str) -> str:
-        """Make a key and answer its secret, which nobody can read again."""
+    async def create(
+        self, name: str, *, grants: Collection[str] | None = None, subaccount_id: int | None = None
+    ) -> str:
+        """Make a key and answer its secret, which nobody can read again. No list of grants means everything; an empty one, nothing."""
         ...
 
     async def verify(self, secret: str) -> ApiKey | None:

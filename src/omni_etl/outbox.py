@@ -45,6 +45,47 @@ class OutboxCounts:
     given_up_events: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A batch that failed at least once, as it was after its last attempt."""
+
+    batch_id: str
+    event_count: int
+    attempts: int  # that failed
+    answer: str  # of the last one: a status, or the reason why none came
+    is_delivered: bool
+    latency_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastAttempts:
+    """When a webhook's attempts last succeeded and failed; None: never."""
+
+    succeeded_at_ms: int | None = None
+    failed_at_ms: int | None = None
+
+
+class Deliveries(Protocol):
+    """What became of attempts, for the customer to see. Every method raises `UnavailableError` when the database is away."""
+
+    async def open(self) -> None:
+        """Connect and migrate."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+    async def last(self, webhook_ids: Collection[str]) -> Mapping[str, LastAttempts]:
+        """Of those that had an attempt."""
+        ...
+
+    async def troubles(self, webhook_id: str, *, count_max: int) -> Sequence[Trouble]:
+        """Of the last 24 hours, newest first. A batch that went through at once was no trouble."""
+        ...
+
+
 class Outbox(Protocol):
     """Every method raises `UnavailableError` when the database is away."""
 
@@ -77,11 +118,11 @@ class Outbox(Protocol):
         """Give back what was claimed and not tried: due now, at its old place. Where the claim no longer holds, nothing."""
         ...
 
-    async def delivered(self, due: DueBatch, status: int) -> bool:
+    async def delivered(self, due: DueBatch, status: int, *, latency_ms: int = 0) -> bool:
         """The customer has it. False where the claim had lapsed and someone else decided."""
         ...
 
-    async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None) -> bool:
+    async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None, latency_ms: int = 0) -> bool:
         """The attempt failed: try again then, or give up where None. False as in `delivered`."""
         ...
 

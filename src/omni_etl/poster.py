@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -14,6 +14,8 @@ class Answer:
     status: int | None
     reason: str  # one line, safe to show: "200", "connect: refused", "timeout after 10 s"
     retry_after_seconds: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    body: bytes = field(default=b"", compare=False, repr=False)  # its beginning, where it is long
 
     @property
     def ok(self) -> bool:

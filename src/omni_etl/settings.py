@@ -160,10 +160,9 @@ class Settings(BaseSettings):
         description="Requests a second that one key may make of one API process, the suppression list aside; 0: any number.",
     )
     api_requests_burst: int = Field(100, ge=1, description="Requests one key may make at once before that counts.")
-    hose_url: str = Field(
-        "http://127.0.0.1:8125",
-        pattern="^https?://[^/]",
-        description="The hose to which the API forwards events from `/api/v1/ingest/events`.",
+    hose_url: SecretStr = Field(
+        SecretStr("http://127.0.0.1:8125"),
+        description="The hose to which the API forwards events from `/api/v1/ingest/events`: `http(s)://host:port`.",
     )
 
     # Store

@@ -74,6 +74,7 @@ LINES: Final[dict[str, str]] = {
     # api
     "api_started": "The API listens; with its address.",
     "api_waiting": "The database is away at the API's start; requests are answered 503, and it tries again by itself.",
+    "api_engine_away": "A request met an engine that is away; answered 503.",
     "api_failed": "A request met an error of our own; logged whole, answered 500.",
 }
 

@@ -1,9 +1,10 @@
-"""A running API with a key."""
+"""A running API with a key, and a customer of its."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.api.customer import Customer, serving
 from tests.api.server import Api, running
 
 
@@ -12,4 +13,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     """On a database of its own."""
     async with running(tmp_path / "database") as subject:
         subject.key = await subject.parts.keys.create("test")
+        yield subject
+
+
+@pytest.fixture
+async def customer() -> AsyncIterator[Customer]:
+    """A customer's server that runs."""
+    async with serving() as subject:
         yield subject

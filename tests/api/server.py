@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,20 @@ import uvicorn
 from yarl import URL
 
 from omni_etl.api import ApiParts, api_app
-from omni_etl.backends.database import DatabaseKeys, DatabaseSuppressionList, DatabaseWebhooks, open_database
+from omni_etl.api.ingest import Intake
+from omni_etl.api.rate import Rate
+from omni_etl.backends.database import (
+    DatabaseDeliveries,
+    DatabaseKeys,
+    DatabaseSuppressionList,
+    DatabaseWebhooks,
+    open_database,
+)
+from omni_etl.backends.http import AiohttpPoster
 from omni_etl.clock import ManualClock
+from omni_etl.services.webhooks import is_allowed, parse_networks
+
+POST_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +77,28 @@ class Api:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, status: Any = None) -> AsyncIterator[Api]:
+async def running(
+    directory: Path, *, status: Any = None, hose_url: str = "http://127.0.0.1:1", rate: Rate | None = None
+) -> AsyncIterator[Api]:
     """An API on this directory; it has no key yet."""
     clock = ManualClock()
     control = open_database(f"sqlite:///{directory}", "control", clock)
     parts = ApiParts(
         keys=DatabaseKeys(control, clock),
         webhooks=DatabaseWebhooks(control, clock),
+        deliveries=DatabaseDeliveries(open_database(f"sqlite:///{directory}", "outbox", clock), clock),
+        poster=AiohttpPoster(
+            is_allowed=partial(is_allowed, networks=parse_networks("127.0.0.1/32")),
+            timeout_seconds=POST_SECONDS_MAX,
+            connections_max=8,
+            clock=clock,
+        ),
         suppression_list=DatabaseSuppressionList(control, clock),
+        intake=Intake(
+            AiohttpPoster(is_allowed=lambda _: True, timeout_seconds=POST_SECONDS_MAX, connections_max=8, clock=clock),
+            hose_url,
+        ),
+        rate=rate or Rate(per_second=0, burst=1, clock=clock),
         status=status or _status,
         clock=clock,
     )

@@ -32,7 +32,7 @@ async def test_an_unknown_way_has_the_same_shape_of_error(api: Api) -> None:
         ("GET", "/api/v1/nothing", 404),
         ("GET", "/", 404),
         ("PUT", LIST, 405),
-        ("GET", LIST + "/", 404),
+        ("GET", LIST + "s", 404),
     ]:
         answer = await api.call(method, path)
         assert (answer.status, bool(answer.error)) == (status, True), path

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_an_id_is_whole_however_narrow_the_terminal(omni: Omni, monkeypatch: pyt
 
 def test_a_key_is_shown_once(omni: Omni) -> None:
     """List knows its id and name; a revoked one stays listed, and is refused."""
-    secret = omni("keys", "create", "laptop").stdout.strip()
+    secret = omni("keys", "create", "--name", "laptop").stdout.strip()
     listed = omni("keys", "list", "--json")
     [key] = json.loads(listed.stdout)
     assert (key["name"], key["revoked"]) == ("laptop", False)
@@ -95,6 +96,32 @@ def test_a_key_is_shown_once(omni: Omni) -> None:
     again = omni("keys", "revoke", key["id"])
     assert (again.exit_code, again.stderr.strip()) == (1, "no such key, or revoked already")
     assert json.loads(omni("keys", "list", "--json").stdout)[0]["revoked"] is True
+
+
+def test_a_key_may_what_is_said(omni: Omni) -> None:
+    """Everything where nothing is; a subaccount's key is its own alone."""
+    omni("keys", "create", "--name", "all")
+    some = ("--grant", "metrics/view", "--grant", "events/view", "--subaccount", "7")
+    assert omni("keys", "create", "--name", "some", *some).exit_code == 0
+    listed = json.loads(omni("keys", "list", "--json").stdout)
+    assert {(each["name"], each["grants"], each["subaccount"]) for each in listed} == {
+        ("all", "everything", None),
+        ("some", "events/view, metrics/view", 7),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--grant", "metrics/modify"), "the grant 'metrics/modify'. There are webhooks/view,"),
+        (("--grant", "ingest", "--subaccount", "7"), "Only the primary account hands in events"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused(omni: Omni, arguments: tuple[str, ...], words: str) -> None:
+    """And none is made."""
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        omni("keys", "create", "--name", "x", *arguments)
+    assert json.loads(omni("keys", "list", "--json").stdout) == []
 
 
 def test_a_service_is_retired_by_name(omni: Omni) -> None:
@@ -166,7 +193,9 @@ def test_settings_are_shown_without_secrets(omni: Omni, monkeypatch: pytest.Monk
     assert "hunter2" not in shown.stdout + table
 
 
-@pytest.mark.parametrize("command", [("keys", "create", "x"), ("webhooks", "list"), ("status",), ("settings",)])
+@pytest.mark.parametrize(
+    "command", [("keys", "create", "--name", "x"), ("webhooks", "list"), ("status",), ("settings",)]
+)
 def test_a_mistyped_directory_is_not_made(omni: Omni, tmp_path: Path, command: tuple[str, ...]) -> None:
     """A key for a system that is not there would be made, shown, and never open anything."""
     with pytest.raises(SettingsError, match=r"^OMNI_DATA_DIR: found .*typo, which is no directory\. Start `omni up`"):

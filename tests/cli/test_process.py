@@ -5,16 +5,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives import serialization
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from tests.certificates import certified
 from tests.cli.conftest import Started
 
-from omni_etl.cli.process import guarded, serve_http
+from omni_etl.cli.process import Tls, guarded, serve_http
 from omni_etl.embedded.ports import free_ports
 from omni_etl.errors import OmniError, SettingsError, UnavailableError
 
@@ -196,3 +199,25 @@ async def _until_refused(port: int) -> None:
         except (ConnectionRefusedError, ConnectionResetError):
             return
         writer.close()
+
+
+def test_files_that_make_no_tls_are_refused(tmp_path: Path) -> None:
+    """Absent, not PEM, of another certificate, or with a password that nobody would be there to type."""
+    one, other = certified(tmp_path / "one"), certified(tmp_path / "other")
+    locked = tmp_path / "locked.pem"
+    key = serialization.load_pem_private_key(one.key.read_bytes(), None)
+    how = serialization.BestAvailableEncryption(b"secret")
+    locked.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    pairs = [
+        (tmp_path / "none", one.key),
+        (one.key, one.key),
+        (one.cert, other.key),
+        (one.cert, None),
+        (one.cert, locked),
+    ]
+    for cert, key_file in pairs:
+        with pytest.raises(SettingsError, match=r"^OMNI_X: found .*, which cannot be used"):
+            Tls(cert, key_file, setting="OMNI_X").context()
+    both = tmp_path / "both.pem"
+    both.write_bytes(one.key.read_bytes() + one.cert.read_bytes())
+    assert Tls(both, None, setting="OMNI_X").context() is not None

@@ -1,5 +1,6 @@
 """cli.roles, and cli.hose, run, api and store behind it: each role as a process that starts alone."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from tests.certificates import certified
 from tests.cli.conftest import Started
 
 from omni_etl.embedded.ports import free_ports
+from omni_etl.embedded.up import answers
 
 AWAY = {"OMNI_STORE_URL": "http://default:hunter2@127.0.0.1:1/omni", "OMNI_TRACKER_URL": "redis://:hunter2@127.0.0.1:1"}
 
@@ -29,6 +32,12 @@ def lines_until(process: subprocess.Popen[str], name: str) -> list[str]:
         if names[-1] == name:
             return names
     raise AssertionError(f"{name} was not logged; {names}")
+
+
+def line_of(process: subprocess.Popen[str], name: str) -> str:
+    """Its first log line of this name."""
+    assert process.stderr is not None
+    return next(line for line in process.stderr if json.loads(line)["event"] == name)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -61,6 +70,24 @@ def test_the_api_starts_alone_and_asks_for_a_key(started: Started) -> None:
     code, said = ended(process)
     assert code == 0
     assert "Traceback" not in said
+
+
+def test_the_api_speaks_tls(started: Started, tmp_path: Path) -> None:
+    """And nothing else then; the certificate is what its option names, whatever the setting says."""
+    [port] = free_ports(1)
+    made = certified(tmp_path / "tls")
+    arguments = ("-m", "omni_etl", "api", "--tls-cert", str(made.cert), "--tls-key", str(made.key))
+    process = started(*arguments, OMNI_API_PORT=str(port), OMNI_API_TLS_CERT="nowhere")
+    assert json.loads(line_of(process, "api_started"))["tls"] is True
+    retries = urllib3.Retry(total=400, backoff_factor=0.02, backoff_max=0.05)
+    with urllib3.PoolManager(ca_certs=str(made.authority), retries=retries, timeout=5) as pool:
+        answer = pool.request("GET", f"https://localhost:{port}/health")
+        assert (answer.status, answer.json()) == (200, {"status": "ok"})
+        assert pool.request("GET", f"https://127.0.0.1:{port}/api/v1/status").status == 401
+    assert asyncio.run(answers(f"https://127.0.0.1:{port}/health"))  # as `omni up` asks, which knows no authority
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        urllib3.request("GET", f"http://127.0.0.1:{port}/health", retries=False, timeout=5)
+    assert ended(process)[0] == 0
 
 
 def test_a_role_whose_port_is_taken_is_refused(started: Started) -> None:
@@ -108,6 +135,9 @@ def test_the_parent_works_without_tracker_and_store_and_stops_in_order(started: 
         ("store", {"OMNI_STORE_URL": ""}, "OMNI_STORE_URL: found no password. Name this host with one"),
         ("run", {**AWAY, "OMNI_SERVICES": "metrics,nobody"}, "OMNI_SERVICES: found 'nobody'"),
         ("api", {"OMNI_API_PORT": "many"}, "OMNI_API_PORT: found 'many'"),
+        ("api", {"OMNI_API_TLS_CERT": "nowhere"}, "OMNI_API_TLS_CERT: found nowhere, which cannot be used"),
+        ("api", {"OMNI_API_TLS_KEY": "k"}, "OMNI_API_TLS_KEY: found a key without a certificate"),
+        ("api", {"OMNI_HOSE_URL": "http://u:hunter2@h"}, "OMNI_HOSE_URL: found an address of another form"),
     ],
 )
 def test_what_waiting_cannot_heal_is_refused(

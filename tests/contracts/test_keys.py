@@ -42,3 +42,17 @@ async def test_keys_are_listed_without_their_secrets(keys: Keys, clock: ManualCl
     assert [each.name for each in listed] == ["one", "two", "two"]
     assert len(set(secrets)) == len({each.id for each in listed}) == 3
     assert not any(secret in repr(listed) for secret in secrets)
+
+
+async def test_a_key_keeps_what_it_may(keys: Keys) -> None:
+    """No list is everything and an empty one nothing; order and repetition do not matter."""
+    grants = ["metrics/view", "ingest", "ingest"]
+    every, none, some = (
+        await keys.create("every"),
+        await keys.create("none", grants=[]),
+        await keys.create("some", grants=grants, subaccount_id=7),
+    )
+    found = [await keys.verify(secret) for secret in (every, none, some)]
+    said = [(each.grants, each.subaccount_id) for each in found if each is not None]
+    assert said == [(None, None), (frozenset(), None), (frozenset(grants), 7)]
+    assert set(found) == set(await keys.all())

@@ -94,6 +94,15 @@ async def test_the_body_arrives_as_it_is(poster: Poster, start: Start) -> None:
         assert (sent["content-type"], sent["user-agent"]) == ("application/json", "SparkPost")
 
 
+async def test_the_answer_comes_with_its_headers_and_body(poster: Poster, start: Start) -> None:
+    """As they were sent, of any bytes; header names in any case. Where there is no answer, there are none."""
+    head = b"HTTP/1.1 418 Tea\r\nX-One: 1\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
+    answer = await poster.post(await start(answering(head, b"\x1f\x8b\x00\xff")), b"[]", {})
+    assert (answer.status, answer.body, answer.headers["x-one"]) == (418, b"\x1f\x8b\x00\xff", "1")
+    answer = await poster.post(await start(answering()), b"[]", {})
+    assert (answer.status, answer.body, dict(answer.headers)) == (None, b"", {})
+
+
 async def test_a_connection_serves_again(poster: Poster, start: Start) -> None:
     """Keep-alive: a small answer is read to its end, so that the next post needs no new connection."""
     connections = 0
@@ -203,7 +212,9 @@ async def test_a_huge_answer_is_not_read(poster: Poster, start: Start) -> None:
             await writer.drain()
             written += 65_536
 
-    assert await poster.post(await start(talk), b"[]", {}) == Answer(200, "200")
+    answer = await poster.post(await start(talk), b"[]", {})
+    assert answer == Answer(200, "200")
+    assert 64 * 1024 < len(answer.body) < 1024 * 1024
     assert written < 10_000_000
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from omni_etl.backends.database import DatabaseWebhooks, open_database
 from omni_etl.clock import ManualClock
-from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook, Webhooks
+from omni_etl.webhook import SUBACCOUNTS_ALL, TokenRequest, Webhook, Webhooks
 
 FULL = Webhook(
     id="b",
@@ -19,6 +19,9 @@ FULL = Webhook(
     active=False,
     custom_headers={"X-One": "1"},
     auth_header="Bearer hush",
+    auth_token="hush",
+    token_request=TokenRequest("https://token.test/", {"client_secret": "hush"}),
+    token_expires_at_ms=2_000_000_000_000,
 )
 PLAIN = Webhook(id="a", name="plain", target="https://example.com", events=frozenset({"open"}))
 
@@ -38,6 +41,7 @@ async def test_a_webhook_comes_back_as_it_was_put(webhooks: Webhooks, clock: Man
     clock.advance(1)
     await webhooks.put(PLAIN)
     assert await webhooks.all() == [FULL, PLAIN]
+    assert [await webhooks.find(each) for each in ("a", "b", "c")] == [PLAIN, FULL, None]
 
 
 async def test_putting_again_replaces(webhooks: Webhooks, clock: ManualClock) -> None:
@@ -48,6 +52,24 @@ async def test_putting_again_replaces(webhooks: Webhooks, clock: ManualClock) ->
     changed = replace(PLAIN, id=FULL.id, name="new", auth_header=None)
     await webhooks.put(changed)
     assert await webhooks.all() == [changed, PLAIN]
+
+
+async def test_a_change_writes_what_differs(webhooks: Webhooks) -> None:
+    """Two that change different members both stand; what is gone stays gone."""
+    await webhooks.put(PLAIN)
+    assert await webhooks.change(PLAIN, replace(PLAIN, active=False))
+    assert await webhooks.change(PLAIN, replace(PLAIN, name="new", events=frozenset({"click"})))
+    assert await webhooks.change(PLAIN, PLAIN)
+    stands = replace(PLAIN, active=False, name="new", events=frozenset({"click"}))
+    assert await webhooks.find("a") == stands
+    for changed in (replace(FULL, id="a"), PLAIN):
+        assert await webhooks.change(stands, changed)
+        assert await webhooks.find("a") == changed
+        stands = changed
+    await webhooks.delete("a")
+    assert not await webhooks.change(stands, replace(stands, active=False))
+    assert not await webhooks.change(stands, stands)
+    assert await webhooks.all() == []
 
 
 async def test_deleting_forgets(webhooks: Webhooks) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from omni_etl import settings as settings_module
@@ -94,12 +95,25 @@ def test_every_engine_is_named(mine: Settings, tmp_path: Path) -> None:
         "OMNI_QUEUE_URL": f"sqlite:///{tmp_path}/d/queue/queue.sqlite",
         "OMNI_TRACKER_URL": f"unix://{tmp_path}/d/tracker/valkey.sock",
         "OMNI_STORE_URL": f"http://default:{password}@127.0.0.1:8127/default",
+        "OMNI_HOSE_URL": "http://127.0.0.1:8125",
         "OMNI_HOSE_PORT": "8125",
         "OMNI_API_PORT": "8126",
         "OMNI_STORE_PORT": "8127",
         "OMNI_LEASES_MAX": "7",
     }
     assert system(mine).settings.store_url != complete.store_url  # a new password at every start
+
+
+async def test_the_api_forwards_to_the_hose_beside_it(mine: Settings, roles: type[RecordedRoles]) -> None:
+    """Unless another is named; and where it speaks TLS, its address says so."""
+    elsewhere = SecretStr("http://hose.example.com:8125")
+    given = mine.model_copy(update={"hose_url": elsewhere, "api_tls_cert": Path("cert.pem")})
+    assert roles.steps == []
+    subject = system(given)
+    places = await subject.start()
+    await subject.stop()
+    assert subject.settings.hose_url == elsewhere
+    assert (places.api_url, places.hose_url) == ("https://127.0.0.1:8126", "http://127.0.0.1:8125")
 
 
 async def test_a_given_queue_is_there_before_anything_uses_it(mine: Settings, roles: type[RecordedRoles]) -> None:

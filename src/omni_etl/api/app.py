@@ -6,28 +6,38 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import generate_latest
-from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from omni_etl import telemetry
-from omni_etl.api import problems, suppressions, webhooks
-from omni_etl.api.auth import require_key
-from omni_etl.api.limit import BodyLimit
-from omni_etl.api.problems import Problem
+from omni_etl.api import failures, ingest, suppressions, webhooks
+from omni_etl.api.auth import require_everything, require_key, within_rate
+from omni_etl.api.docs_page import page
+from omni_etl.api.ingest import Intake
+from omni_etl.api.key_first import KeyFirst
+from omni_etl.api.known_keys import KnownKeys
+from omni_etl.api.limit import MIB, BodyLimit, BodyLimits
+from omni_etl.api.path import WithoutTrailingSlash
+from omni_etl.api.problems import ANSWERS
+from omni_etl.api.rate import Rate
+from omni_etl.api.request_id import RequestIds
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
 from omni_etl.keys import Keys
+from omni_etl.outbox import Deliveries
+from omni_etl.poster import Poster
 from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
 
 OPEN_PAUSE_SECONDS: Final = 1.0
-BODY_BYTES_MAX: Final = 1024 * 1024  # of any call so far; bulk calls will bring limits of their own
+PREFIX: Final = "/api/v1"
+BODY_LIMITS: Final = BodyLimits(longer={("PUT", f"{PREFIX}/suppression-list"): 50 * MIB})
+KEYED: Final = [Depends(require_key)]
+LIMITED: Final = [*KEYED, Depends(within_rate)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +46,22 @@ class ApiParts:
 
     keys: Keys
     webhooks: Webhooks
+    deliveries: Deliveries
+    poster: Poster
     suppression_list: SuppressionList
+    intake: Intake
+    rate: Rate
     status: Callable[[], Awaitable[dict[str, Any]]]
     clock: Clock
 
     async def open(self) -> None:
         """Reach the database: SettingsError for what waiting cannot heal, UnavailableError for the rest."""
-        for part in (self.keys, self.webhooks, self.suppression_list):
+        for part in (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake):
             await part.open()
 
     async def close(self) -> None:
         """Give back connections."""
-        for part in (self.keys, self.webhooks, self.suppression_list):
+        for part in (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake):
             await part.close()
 
 
@@ -68,21 +82,51 @@ def api_app(parts: ApiParts) -> FastAPI:
             await asyncio.gather(opening, return_exceptions=True)
         await parts.close()
 
-    app = FastAPI(title="omni-etl", version="1", lifespan=lifespan, redirect_slashes=False)
+    app = Api(
+        title="omni-etl",
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        strict_content_type=False,  # a body that does not say what it is is JSON, as at SparkPost
+    )
     app.state.parts = parts
-    app.add_middleware(BodyLimit, bytes_max=BODY_BYTES_MAX)
-    guarded = [Depends(require_key)]
-    app.include_router(webhooks.router, prefix="/api/v1", dependencies=guarded)
-    app.include_router(suppressions.router, prefix="/api/v1", dependencies=guarded)
-    app.add_api_route("/api/v1/status", _status, methods=["GET"], dependencies=guarded)
-    app.add_api_route("/health", _health, methods=["GET"])
-    app.add_api_route("/metrics", _numbers, methods=["GET"], response_class=PlainTextResponse)
-    app.add_exception_handler(Problem, problems.answer)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _unprocessable)
-    app.add_exception_handler(UnavailableError, _unavailable)
-    app.add_exception_handler(Exception, _failed)
+    app.state.known_keys = KnownKeys(parts.keys, parts.clock)
+    app.add_middleware(BodyLimit, limits=BODY_LIMITS)  # the last one added is the first to see a request
+    app.add_middleware(KeyFirst, prefix=PREFIX, verify=app.state.known_keys.verify)
+    app.add_middleware(WithoutTrailingSlash)
+    _add_routes(app)
+    failures.add_to(app)
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    for router in (webhooks.router, ingest.router, _system):
+        app.include_router(router, prefix=PREFIX, dependencies=LIMITED, responses=ANSWERS)
+    # Mail servers ask it for each message, and SparkPost's has no rate limit either.
+    app.include_router(suppressions.router, prefix=PREFIX, dependencies=KEYED, responses=ANSWERS)
+    app.include_router(_open)
+
+
+class Api(FastAPI):
+    """FastAPI whose request ids reach the answers and log lines of our own faults too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Around everything: what is added as middleware does not see a 500."""
+        return RequestIds(super().build_middleware_stack())
+
+    def openapi(self) -> dict[str, Any]:
+        """Without FastAPI's own answer to a broken rule, 422: ours is 400."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    if operation["responses"].get("422", {}).get("description") == "Validation Error":
+                        del operation["responses"]["422"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                document.get("components", {}).get("schemas", {}).pop(name, None)
+        return super().openapi()
 
 
 async def _open_later(parts: ApiParts) -> None:
@@ -92,46 +136,30 @@ async def _open_later(parts: ApiParts) -> None:
             return await parts.open()
 
 
+_system = APIRouter(tags=["System"])
+_open = APIRouter(tags=["Without a key"])
+
+
+@_system.get("/status", dependencies=[Depends(require_everything)])
 async def _status(request: Request) -> dict[str, Any]:
     """Roles, lanes, what each service owes, circuits."""
     answer: dict[str, Any] = await request.app.state.parts.status()
     return {"results": answer}
 
 
+@_open.get("/health")
 async def _health() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
 
+@_open.get("/metrics", response_class=PlainTextResponse)
 async def _numbers() -> Response:
     """Prometheus text."""
     return PlainTextResponse(generate_latest(telemetry.NUMBERS))
 
 
-def _errors(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"errors": [{"message": message}]}, status_code=status)
-
-
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException), error
-    answer = _errors(error.status_code, str(error.detail))
-    answer.headers.update(error.headers or {})
-    return answer
-
-
-async def _unprocessable(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError), error
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    return _errors(HTTPStatus.BAD_REQUEST, f"'{where}': {first['msg']}")
-
-
-async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    answer = _errors(HTTPStatus.SERVICE_UNAVAILABLE, f"An engine is away: {error}")
-    answer.headers["Retry-After"] = "2"
-    return answer
-
-
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    telemetry.get_logger().error("api_failed", path=request.url.path, exc_info=error)
-    return _errors(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; the log has the whole of it.")
+@_open.get("/docs", response_class=HTMLResponse)
+async def _documentation(request: Request) -> Response:
+    """What you read."""
+    return HTMLResponse(page(request.app.openapi()))

@@ -4,10 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+
+_ERROR: Final = {
+    "type": "object",
+    "required": ["errors"],
+    "properties": {
+        "errors": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}},
+        }
+    },
+}
+
+
+def described(meanings: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: what its refusals mean, by status."""
+    content = {"application/json": {"schema": _ERROR}}
+    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
+
+
+ANSWERS: Final = described(
+    {
+        400: "Something is wrong with the request",
+        401: "No key, or one that is not known",
+        403: "The key may not do this",
+        408: "The body did not come in time",
+        413: "The body is too long",
+        429: "Too many requests; Retry-After says when to come again",
+        500: "A fault of ours",
+        503: "An engine is away; Retry-After says when to come again",
+    }
+)
+"""What any call may answer; every router is included with it."""
 
 
 class Problem(Exception):  # noqa: N818 not a failure of ours: an answer

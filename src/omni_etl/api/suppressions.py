@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Request
 
+from omni_etl.api.caller import SUBACCOUNT_HEADER, caller, subaccount
 from omni_etl.event import SUBACCOUNT_ID_MAX
 from omni_etl.suppression_list import Entry, address_key
 
@@ -18,10 +19,13 @@ router = APIRouter()
 async def read(
     request: Request,
     recipient: str,
-    x_msys_subaccount: Annotated[int | None, Header(ge=0, le=SUBACCOUNT_ID_MAX)] = None,
+    _x_msys_subaccount: Annotated[
+        int | None, Header(alias=SUBACCOUNT_HEADER, ge=0, le=SUBACCOUNT_ID_MAX, description="Of this subaccount alone.")
+    ] = None,
 ) -> dict[str, Any]:
-    """The entries that hold for this address; 404 where it may be mailed."""
-    entries = await request.app.state.parts.suppression_list.check(address_key(recipient), x_msys_subaccount)
+    """The entries that hold for this address; 404 where it may be mailed. A subaccount's key sees its own alone."""
+    caller(request).needs("suppression_list/view")
+    entries = await request.app.state.parts.suppression_list.check(address_key(recipient), subaccount(request))
     if not entries:
         raise HTTPException(HTTPStatus.NOT_FOUND, "Recipient could not be found")
     return {"results": [_shown(entry) for entry in entries], "links": [], "total_count": len(entries)}

@@ -1,157 +1,226 @@
-"""Webhooks: create, list, read, delete, with SparkPost's members. Secrets are never shown."""
+"""Webhooks: create, list, read, change, delete, try out, and which batches failed (reference: SparkPost, §2).
+
+Whoever speaks for a subaccount meets that subaccount's webhooks alone: others are not found. Nothing is kept that the
+deliverer could not send: a new webhook, and a changed target, must take a test POST first.
+"""
 
 from __future__ import annotations
 
-import base64
-import re
 import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Header, HTTPException, Request, Response
-from pydantic import BaseModel, Field
+import orjson
+from fastapi import APIRouter, Request, Response
 
-from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
-from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
+from omni_etl.api.caller import SUBACCOUNT_HEADER, Caller, caller, subaccount
+from omni_etl.api.parameters import Parameters
+from omni_etl.api.problems import invalid, plain
+from omni_etl.api.webhook_members import ChangedWebhook, NewWebhook, changed, made, shown
+from omni_etl.api.webhook_probe import PROBE, error_code, probe, with_new_token
+from omni_etl.outbox import LastAttempts, Trouble
+from omni_etl.webhook import Webhook
 
-HEADERS_BYTES_MAX: Final = 3_000  # names and values together, as at SparkPost
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2, token
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
-_TARGET: Final = re.compile(r"[\x21-\x7e]+")  # urlsplit drops line ends silently, and the sender would not
+VIEW: Final = "webhooks/view"
+MODIFY: Final = "webhooks/modify"
+NEVER: Final = LastAttempts()
+TROUBLES_MAX: Final = 10_000
+MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024  # no batch is larger
 
-router = APIRouter()
-
-
-class Credentials(BaseModel):
-    """For `auth_type` basic."""
-
-    username: str
-    password: str = ""
-
-
-class NewWebhook(BaseModel):
-    """The body of `POST /webhooks`; unknown members are ignored, as at SparkPost."""
-
-    name: str = Field(min_length=1, max_length=1024)
-    target: str = Field(max_length=4096)
-    events: list[str] = Field(min_length=1)
-    active: bool = True
-    custom_headers: dict[str, str] = Field(default_factory=dict, max_length=5)
-    exception_subaccounts: list[int] = Field(default_factory=list, max_length=10)
-    auth_type: Literal["none", "basic"] = "none"
-    auth_credentials: Credentials | None = None
+_ERROR: Final = {"content": {"application/json": {"schema": {"type": "object", "required": ["errors"]}}}}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "Something is wrong with the request, or the target did not take the test POST", **_ERROR},
+    401: {"description": "No key, or one that is not known", **_ERROR},
+    403: {"description": "The key may not do this", **_ERROR},
+    413: {"description": "The body is too long", **_ERROR},
+    429: {"description": "Too many requests; Retry-After says when to come again", **_ERROR},
+    503: {"description": "An engine is away; Retry-After says when to come again", **_ERROR},
+}
+ANSWERS_OF_ONE: Final = ANSWERS | {404: {"description": "There is no such webhook, or it is another's", **_ERROR}}
 
 
-@router.post("/webhooks")
-async def create(
-    request: Request,
-    body: NewWebhook,
-    x_msys_subaccount: Annotated[int | None, Header(ge=0, le=SUBACCOUNT_ID_MAX)] = None,
-) -> dict[str, Any]:
-    """Keep a webhook; without the subaccount header it hears of the primary account and all subaccounts."""
-    webhook = made(body, x_msys_subaccount)
-    await request.app.state.parts.webhooks.put(webhook)
-    return {"results": {"id": webhook.id, "links": [_link(webhook.id)]}}
+def _parameters(**described: dict[str, Any]) -> dict[str, Any]:
+    """For `openapi_extra`: the header that says who is meant, and parameters of the query."""
+    whole = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+    header = {"name": SUBACCOUNT_HEADER, "in": "header", "required": False, "schema": whole}
+    query = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in described.items()]
+    return {"parameters": [header, *query]}
 
 
-@router.get("/webhooks")
+_TIMEZONE: Final = {"type": "string", "default": "UTC", "description": "Of last_successful and last_failure."}
+_ONE: Final = _parameters()
+_SHOWN: Final = _parameters(timezone=_TIMEZONE)
+_TROUBLES: Final = _parameters(limit={"type": "integer", "minimum": 1, "maximum": TROUBLES_MAX, "default": 1000})
+_MESSAGE: Final = {"requestBody": {"required": False, "content": {"application/json": {"schema": {}}}}}
+
+router = APIRouter(tags=["Webhooks"])
+
+
+@router.post("/webhooks", responses=ANSWERS, openapi_extra=_ONE)
+async def create(request: Request, body: NewWebhook) -> dict[str, Any]:
+    """Keep a webhook. Without the subaccount header it hears of the primary account and all subaccounts."""
+    _needs(request, MODIFY)
+    parts = request.app.state.parts
+    webhook = await with_new_token(made(body, subaccount(request)), poster=parts.poster, clock=parts.clock)
+    await probe(webhook, poster=parts.poster)
+    await parts.webhooks.put(webhook)
+    return {"results": {"id": webhook.id, "links": [_link(webhook, "webhook")]}}
+
+
+@router.get("/webhooks", responses=ANSWERS, openapi_extra=_SHOWN)
 async def read_all(request: Request) -> dict[str, Any]:
-    """Every webhook."""
-    return {"results": [_shown(each) for each in await request.app.state.parts.webhooks.all()]}
+    """Every webhook that the caller may see."""
+    _needs(request, VIEW)
+    parts, zone, meant = request.app.state.parts, _zone(request), subaccount(request)
+    found = [each for each in await parts.webhooks.all() if _is_meant(each, meant)]
+    last = await parts.deliveries.last([each.id for each in found])
+    return {"results": [_shown(request, each, last, zone) | {"links": [_link(each, "webhook")]} for each in found]}
 
 
-@router.get("/webhooks/{webhook_id}")
+@router.get("/webhooks/{webhook_id}", responses=ANSWERS_OF_ONE, openapi_extra=_SHOWN)
 async def read(request: Request, webhook_id: str) -> dict[str, Any]:
     """One webhook."""
-    found = [each for each in await request.app.state.parts.webhooks.all() if each.id == webhook_id]
-    if not found:
-        raise HTTPException(HTTPStatus.NOT_FOUND, "Webhook could not be found")
-    return {"results": _shown(found[0])}
+    _needs(request, VIEW)
+    zone, found = _zone(request), await _found(request, webhook_id)
+    last = await request.app.state.parts.deliveries.last([found.id])
+    links = [_link(found, "validate"), _link(found, "batches")]
+    return {"results": _shown(request, found, last, zone) | {"links": links}}
 
 
-@router.delete("/webhooks/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.put("/webhooks/{webhook_id}", responses=ANSWERS_OF_ONE, openapi_extra=_ONE)
+async def change(request: Request, webhook_id: str, body: ChangedWebhook) -> dict[str, Any]:
+    """Change what is said; a new target is tested first. Batches that were cut go to the old one."""
+    caller = _needs(request, MODIFY)
+    parts, before = request.app.state.parts, await _found(request, webhook_id)
+    after = changed(before, body, may_move=caller.subaccount_id is None)
+    if after.active or after.token_request != before.token_request:  # whoever pauses need not wait for a token
+        after = await with_new_token(after, poster=parts.poster, clock=parts.clock)
+    if after.target != before.target:
+        await probe(after, poster=parts.poster)
+    if not await parts.webhooks.change(before, after):
+        raise _unknown()
+    return {"results": {"id": after.id, "links": [_link(after, "validate")]}}
+
+
+@router.delete(
+    "/webhooks/{webhook_id}", status_code=HTTPStatus.NO_CONTENT, responses=ANSWERS_OF_ONE, openapi_extra=_ONE
+)
 async def delete(request: Request, webhook_id: str) -> Response:
     """Forget it; batches that were cut still go out."""
-    if not await request.app.state.parts.webhooks.delete(webhook_id):
-        raise HTTPException(HTTPStatus.NOT_FOUND, "Webhook could not be found")
+    _needs(request, MODIFY)
+    found = await _found(request, webhook_id)
+    if not await request.app.state.parts.webhooks.delete(found.id):
+        raise _unknown()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def made(body: NewWebhook, subaccount_id: int | None) -> Webhook:
-    """The webhook that this body asks for, with a new id.
-
-    Raises:
-        HTTPException: 400, with the member that is wrong.
-
-    """
-    return Webhook(
-        id=str(uuid.uuid4()),
-        name=body.name,
-        target=_checked_target(body.target),
-        events=_checked_events(body.events),
-        subaccount_id=SUBACCOUNTS_ALL if subaccount_id is None else subaccount_id,
-        exception_subaccounts=frozenset(body.exception_subaccounts),
-        active=body.active,
-        custom_headers=_checked_headers(body.custom_headers),
-        auth_header=_auth_header(body),
-    )
+@router.post("/webhooks/{webhook_id}/validate", responses=ANSWERS_OF_ONE, openapi_extra=_ONE | _MESSAGE)
+async def validate(request: Request, webhook_id: str) -> dict[str, Any]:
+    """POST to the target now: a batch `[...]`, `{"message": ...}`, or without a body the empty `[{"msys":{}}]`."""
+    _needs(request, MODIFY)
+    message, found = _message(await request.body()), await _found(request, webhook_id)
+    parts = request.app.state.parts
+    webhook = await with_new_token(found, poster=parts.poster, clock=parts.clock)
+    answer = await probe(webhook, poster=parts.poster, body=message)
+    return {"results": {"msg": "Test POST to endpoint succeeded", "response": answer}}
 
 
-def _checked_target(target: str) -> str:
+@router.get("/webhooks/{webhook_id}/batch-status", responses=ANSWERS_OF_ONE, openapi_extra=_TROUBLES)
+async def batch_status(request: Request, webhook_id: str) -> dict[str, Any]:
+    """Batches of the last 24 hours that failed, newest first, also those that went through later."""
+    _needs(request, VIEW)
+    limit = Parameters.of(request).number("limit", default=1_000, least=1, most=TROUBLES_MAX)
+    found = await _found(request, webhook_id)
+    troubles = await request.app.state.parts.deliveries.troubles(found.id, count_max=limit)
+    return {"results": [_status(found.id, each) for each in troubles]}
+
+
+def _needs(request: Request, grant: str) -> Caller:
+    found = caller(request)
+    found.needs(grant)
+    return found
+
+
+async def _found(request: Request, webhook_id: str) -> Webhook:
+    """The webhook, if it is one that the request may speak of."""
+    meant = subaccount(request)
+    found: Webhook | None = await request.app.state.parts.webhooks.find(webhook_id) if _is_id(webhook_id) else None
+    if found is None or not _is_meant(found, meant):
+        raise _unknown()
+    return found
+
+
+def _is_id(text: str) -> bool:
     try:
-        parts = urlsplit(target)
-        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None
-        is_good = is_good and parts.port != 0 and _TARGET.fullmatch(target) is not None
-    except ValueError:  # a bracket without its other, a port that is none
-        is_good = False
-    if not is_good:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "'target' must be an http or https URL without credentials")
-    return target
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
-def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise HTTPException(HTTPStatus.BAD_REQUEST, f"'custom_headers': {name[:64]!r} holds invalid characters")
-    if sum(len(name) + len(value) for name, value in headers.items()) > HEADERS_BYTES_MAX:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"'custom_headers' may hold {HEADERS_BYTES_MAX} bytes")
-    return headers
+def _is_meant(webhook: Webhook, subaccount_id: int | None) -> bool:
+    """None means everyone's; 0 those of the primary account, whomever they hear of."""
+    return subaccount_id is None or max(webhook.subaccount_id, 0) == subaccount_id
 
 
-def _checked_events(events: list[str]) -> frozenset[str]:
-    unknown = sorted(set(events) - TYPES)
-    if unknown:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, f"'events' holds unknown types: {', '.join(unknown)[:200]}")
-    return frozenset(events)
+def _unknown() -> Exception:
+    return plain(HTTPStatus.NOT_FOUND, "Webhook could not be found")
 
 
-def _auth_header(body: NewWebhook) -> str | None:
-    if body.auth_type == "none":
-        return None
-    if body.auth_credentials is None:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "'auth_credentials' is required for auth_type basic")
-    pair = f"{body.auth_credentials.username}:{body.auth_credentials.password}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+def _zone(request: Request) -> ZoneInfo:
+    name = Parameters.of(request).text("timezone") or "UTC"
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # no such zone, a path that leads elsewhere, a folder of zones
+        raise invalid("timezone", "timezone must be a name such as America/New_York") from None
 
 
-def _shown(webhook: Webhook) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "id": webhook.id,
-        "name": webhook.name,
-        "target": webhook.target,
-        "events": sorted(webhook.events),
-        "active": webhook.active,
-        "custom_headers": dict(webhook.custom_headers),
-        "exception_subaccounts": sorted(webhook.exception_subaccounts),
-        "auth_type": "basic" if webhook.auth_header else "none",
-        "links": [_link(webhook.id)],
+def _shown(request: Request, webhook: Webhook, last: Mapping[str, LastAttempts], zone: ZoneInfo) -> dict[str, Any]:
+    now_ms = int(request.app.state.parts.clock.now() * 1000)
+    return shown(webhook, last.get(webhook.id, NEVER), zone=zone, now_ms=now_ms)
+
+
+def _message(body: bytes) -> bytes:
+    """The batch to try it with, as it is sent."""
+    if not body.strip():
+        return PROBE
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise plain(HTTPStatus.BAD_REQUEST, "Request body parsing failed") from None
+    message = said.get("message", {"msys": {}}) if isinstance(said, dict) else said
+    batch = message if isinstance(message, list) else [message]
+    if not all(isinstance(each, dict) and isinstance(each.get("msys"), dict) for each in batch):
+        raise plain(HTTPStatus.BAD_REQUEST, "'message' must be an array of objects with a member msys")
+    sent = orjson.dumps(batch)
+    if len(sent) > MESSAGE_BYTES_MAX:
+        raise plain(HTTPStatus.BAD_REQUEST, f"'message' must be at most {MESSAGE_BYTES_MAX} bytes")
+    return sent
+
+
+def _status(webhook_id: str, trouble: Trouble) -> dict[str, Any]:
+    is_status = trouble.answer.isdigit()
+    status: dict[str, Any] = {
+        "webhook_id": webhook_id,
+        "batch_id": trouble.batch_id,
+        "batch_size": trouble.event_count,
+        "ts": datetime.fromtimestamp(trouble.at_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+        "attempts": trouble.attempts,
+        "latency": trouble.latency_ms,
     }
-    if webhook.subaccount_id > 0:
-        shown["subaccount_id"] = webhook.subaccount_id
-    return shown
+    if is_status:
+        status["response_code"] = trouble.answer
+    if not trouble.is_delivered:
+        status["failure_code"] = trouble.answer if is_status else error_code(trouble.answer)
+    return status
 
 
-def _link(webhook_id: str) -> dict[str, Any]:
-    href = f"/api/v1/webhooks/{webhook_id}"
-    return {"href": href, "rel": "urn.msys.webhooks.webhook", "method": ["GET", "DELETE"]}
+def _link(webhook: Webhook, rel: str) -> dict[str, Any]:
+    where, methods = {
+        "webhook": ("", ["GET", "PUT"]),
+        "validate": ("/validate", ["POST"]),
+        "batches": ("/batch-status", ["GET"]),
+    }[rel]
+    return {"href": f"/api/v1/webhooks/{webhook.id}{where}", "rel": f"urn.msys.webhooks.{rel}", "method": methods}

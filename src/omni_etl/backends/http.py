@@ -82,12 +82,15 @@ class AiohttpPoster:
         # Large ones are written in parts, which costs more; aiohttp warns of large bytes.
         data = body if len(body) <= WHOLE_BYTES_MAX else io.BytesIO(body)
         async with session.post(url, data=data, headers=headers, allow_redirects=False) as response:
-            read = 0
-            while read <= ANSWER_BYTES_MAX and (part := await response.content.readany()):
-                read += len(part)
-            if read > ANSWER_BYTES_MAX:
+            read = bytearray()
+            while len(read) <= ANSWER_BYTES_MAX and (part := await response.content.readany()):
+                read += part
+            if len(read) > ANSWER_BYTES_MAX:
                 response.close()
-            return Answer(response.status, str(response.status), self._retry_after(response))
+            retry_after = self._retry_after(response)
+            return Answer(
+                response.status, str(response.status), retry_after, headers=response.headers, body=bytes(read)
+            )
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         """In both forms (RFC 9110 10.2.3): seconds, or a date."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from pydantic import SecretStr, ValidationError
@@ -18,12 +18,13 @@ from omni_etl import settings
 from omni_etl.cli.status import Data, loaded
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError
-from omni_etl.event import TYPES
-from omni_etl.keys import Keys
+from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
+from omni_etl.keys import GRANTS, Keys
 from omni_etl.registry import Registry
 from omni_etl.webhook import Webhooks
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value.")]
+_GRANTS: Final = ", ".join(GRANTS)
 Answer = TypeVar("Answer")
 Contract = TypeVar("Contract", Keys, Registry, Webhooks)
 
@@ -54,15 +55,14 @@ def create_webhook(
     data: Data = None,
 ) -> int:
     """Tell a customer's server of events from now on; prints the webhook's id."""
-    from fastapi import HTTPException
-
-    from omni_etl.api.webhooks import NewWebhook, made
+    from omni_etl.api.problems import Problem
+    from omni_etl.api.webhook_members import NewWebhook, made
 
     wanted = [each.strip() for each in events.split(",") if each.strip()] or sorted(TYPES)
     try:
         webhook = made(NewWebhook(name=name, target=target, events=wanted), subaccount)
-    except HTTPException as error:
-        raise SettingsError("omni webhooks create", "a bad argument", str(error.detail)) from None
+    except Problem as error:
+        raise SettingsError("omni webhooks create", "a bad argument", str(error.errors[0]["message"])) from None
     except ValidationError as error:
         raise SettingsError("omni webhooks create", "a bad argument", error.errors()[0]["msg"]) from None
     _ask_webhooks(data, lambda kept: kept.put(webhook))
@@ -94,9 +94,27 @@ def delete_webhook(webhook_id: str, *, data: Data = None) -> int:
 
 
 @keys.command("create")
-def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, data: Data = None) -> int:
+def create_key(
+    *,
+    name: Annotated[str, typer.Option(help="What it is for.")],
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What it may do; several times for several, everything without: {_GRANTS}."),
+    ] = None,
+    subaccount: Annotated[
+        int | None,
+        typer.Option(min=1, max=SUBACCOUNT_ID_MAX, help="It sees and changes only what is this subaccount's."),
+    ] = None,
+    data: Data = None,
+) -> int:
     """Make a key; it is shown this once."""
-    print(_ask_keys(data, lambda kept: kept.create(name)))  # noqa: T201 for scripts
+    for each in grant or ():
+        if each not in GRANTS:
+            raise SettingsError("omni keys create", f"the grant {each!r}", f"There are {_GRANTS}.")
+    if subaccount is not None and "ingest" in (grant or ()):
+        raise SettingsError("omni keys create", "ingest for a subaccount", "Only the primary account hands in events.")
+    secret = _ask_keys(data, lambda kept: kept.create(name, grants=grant or None, subaccount_id=subaccount))
+    print(secret)  # noqa: T201 for scripts
     return 0
 
 
@@ -104,14 +122,21 @@ def create_key(name: Annotated[str, typer.Argument(help="What it is for.")], *, 
 def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
     """Every key ever made, without its secret."""
     rows = [
-        {"id": each.id, "name": each.name, "revoked": each.revoked} for each in _ask_keys(data, lambda kept: kept.all())
+        {
+            "id": each.id,
+            "name": each.name,
+            "grants": "everything" if each.grants is None else ", ".join(sorted(each.grants)),
+            "subaccount": each.subaccount_id,
+            "revoked": each.revoked,
+        }
+        for each in _ask_keys(data, lambda kept: kept.all())
     ]
     return _print("API keys", rows, as_json=as_json)
 
 
 @keys.command("revoke")
 def revoke_key(key_id: str, *, data: Data = None) -> int:
-    """Refuse a key from now on."""
+    """Refuse a key from now on; what answers the API hears of it within a second."""
     return _yes_or_no(_ask_keys(data, lambda kept: kept.revoke(key_id)), "no such key, or revoked already")
 
 

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -48,21 +51,53 @@ def guarded(run: Callable[[], int]) -> int:
     return code
 
 
-async def serve_http(app: Starlette, *, setting: str, host: str, port: int, stop: asyncio.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of PEM; without `key`, the key is in the certificate's. `setting` names them where they are wrong."""
+
+    cert: Path
+    key: Path | None
+    setting: str
+
+    def context(self) -> ssl.SSLContext:
+        """For a server, as Python's defaults have it: TLS 1.2 or newer.
+
+        Raises:
+            SettingsError: they cannot be read, or do not belong together.
+
+        """
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self.cert, self.key, password=_no_password)
+        except (OSError, ValueError) as error:  # ssl's errors are OSErrors
+            found = f"{self.cert}{f' with {self.key}' if self.key else ''}, which cannot be used ({error})"
+            fix = "Name a certificate and its key as files of PEM, readable here, without a password."
+            raise SettingsError(self.setting, found, fix) from None
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("it has a password")
+
+
+async def serve_http(
+    app: Starlette, *, setting: str, host: str, port: int, stop: asyncio.Event, tls: Tls | None = None
+) -> None:
     """Serve until `stop`; then finish what is under way, at most a few seconds.
 
     Listening and the application's start and end are ours, because uvicorn answers their errors with `sys.exit`.
 
     Raises:
-        SettingsError: the address, which `setting` names, cannot be listened on.
+        SettingsError: the address, which `setting` names, cannot be listened on; or `tls` cannot be used.
 
     """
+    context = tls.context() if tls else None
     with _listener(setting, host, port) as listener:
         async with app.router.lifespan_context(app):
-            await _serve(app, listener, stop)
+            await _serve(app, listener, stop, context)
 
 
-async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event, context: ssl.SSLContext | None) -> None:
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -72,6 +107,7 @@ async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event) -
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
+        ssl_context_factory=(lambda _config, _default: context) if context else None,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from omni_etl import settings, telemetry
-from omni_etl.cli.process import run_role, serve_http
+from omni_etl.cli.process import Tls, run_role, serve_http
+from omni_etl.errors import SettingsError
 from omni_etl.settings import Settings
 
 WatchStdin = Annotated[
@@ -39,9 +41,16 @@ def run(*, watch_stdin: WatchStdin = False) -> int:
     return _role(serve, watch_stdin=watch_stdin)
 
 
-def api(*, watch_stdin: WatchStdin = False) -> int:
-    """Answer the HTTP API: webhooks, suppression checks, status."""
-    return _role(_serve_api, watch_stdin=watch_stdin)
+def api(
+    *,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="File of a certificate: speak TLS. Instead of OMNI_API_TLS_CERT.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File of its key. Instead of OMNI_API_TLS_KEY.")] = None,
+    watch_stdin: WatchStdin = False,
+) -> int:
+    """Answer the HTTP API: webhooks, suppression list, ingest, status; its pages are at /docs."""
+    return _role(_serve_api, watch_stdin=watch_stdin, api_tls_cert=tls_cert, api_tls_key=tls_key)
 
 
 def store(*, watch_stdin: WatchStdin = False) -> int:
@@ -51,15 +60,24 @@ def store(*, watch_stdin: WatchStdin = False) -> int:
     return _role(serve, watch_stdin=watch_stdin)
 
 
-def _role(serve: Any, *, watch_stdin: bool) -> int:
-    loaded = settings.load()
+def _role(serve: Any, *, watch_stdin: bool, **said: object) -> int:
+    loaded = settings.load(**{name: value for name, value in said.items() if value is not None})
     return run_role(lambda stop: serve(loaded, stop), loaded, watch_stdin=watch_stdin)
 
 
 async def _serve_api(loaded: Settings, stop: asyncio.Event) -> int:
     from omni_etl.wiring.api import build_api
 
-    telemetry.get_logger().info("api_started", host=loaded.api_host, port=loaded.api_port)
+    tls = _tls(loaded)
+    telemetry.get_logger().info("api_started", host=loaded.api_host, port=loaded.api_port, tls=tls is not None)
     app = build_api(loaded)
-    await serve_http(app, setting="OMNI_API_PORT", host=loaded.api_host, port=loaded.api_port, stop=stop)
+    await serve_http(app, setting="OMNI_API_PORT", host=loaded.api_host, port=loaded.api_port, stop=stop, tls=tls)
     return 0
+
+
+def _tls(loaded: Settings) -> Tls | None:
+    if loaded.api_tls_cert is not None:
+        return Tls(loaded.api_tls_cert, loaded.api_tls_key, setting="OMNI_API_TLS_CERT")
+    if loaded.api_tls_key is not None:
+        raise SettingsError("OMNI_API_TLS_KEY", "a key without a certificate", "Name both, or none.")
+    return None

@@ -166,6 +166,7 @@ class Up:
                 **(embedded_queue if self._queue is None else self._queue.named),
                 "tracker_url": self._valkey.url,
                 "store_url": f"http://default:{password}@{settings.store_host}:{ports['store']}/default",
+                "hose_url": given.get("hose_url", f"http://{settings.hose_host}:{ports['hose']}"),
                 **{f"{name}_port": port for name, port in ports.items()},
             }
         )
@@ -186,7 +187,7 @@ class Up:
             omni("store", f"http://{mine.store_host}:{mine.store_port}/ping"),
             omni("hose", f"http://{mine.hose_host}:{mine.hose_port}/health"),
             Role(parent.name, parent.arguments, environment, self._parent_is_ready, seconds),
-            omni("api", f"http://{mine.api_host}:{mine.api_port}/health"),
+            omni("api", f"{_api_url(mine)}/health"),
         )
 
     async def _tracker_answers(self) -> bool:
@@ -209,7 +210,7 @@ class Up:
         mine = self.settings
         return Places(
             hose_url=f"http://{mine.hose_host}:{mine.hose_port}",
-            api_url=f"http://{mine.api_host}:{mine.api_port}",
+            api_url=_api_url(mine),
             api_key=await self._api_key(),
             store_url=mine.store_url.get_secret_value(),
             database_url=mine.database_url.get_secret_value(),
@@ -262,6 +263,10 @@ def running(settings: Settings) -> Settings:
     return settings_module.load(**names)
 
 
+def _api_url(settings: Settings) -> str:
+    return f"http{'s' if settings.api_tls_cert else ''}://{settings.api_host}:{settings.api_port}"
+
+
 def _is_alive(pid: str) -> bool:
     """Whether the holder runs; then waiting for the end of its roles is vain."""
     try:
@@ -272,9 +277,11 @@ def _is_alive(pid: str) -> bool:
 
 
 async def answers(url: str) -> bool:
-    """Whether a server says 200 there."""
+    """Whether a server of ours says 200 there; its certificate may be for another name than the one it listens on."""
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     try:
-        answer = await asyncio.to_thread(urllib3.request, "GET", url, timeout=PROBE_SECONDS_MAX, retries=False)
+        with urllib3.PoolManager(cert_reqs="CERT_NONE", retries=False, timeout=PROBE_SECONDS_MAX) as pool:
+            answer = await asyncio.to_thread(pool.request, "GET", url)
     except urllib3.exceptions.HTTPError:
         return False
     return answer.status == 200  # noqa: PLR2004 OK

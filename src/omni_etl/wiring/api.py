@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from fastapi import FastAPI
 
 from omni_etl.api import ApiParts, api_app
+from omni_etl.api.ingest import Intake
+from omni_etl.api.rate import Rate
+from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
-from omni_etl.clock import SystemClock
+from omni_etl.backends.http import AiohttpPoster
+from omni_etl.clock import Clock, SystemClock
+from omni_etl.errors import SettingsError
+from omni_etl.poster import Poster
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database
+from omni_etl.wiring.databases import control_database, outbox_database
 from omni_etl.wiring.status import read_status
+from omni_etl.wiring.webhooks import build_poster
+
+HOSE_SECONDS_MAX: Final = 30.0
+HOSE_CONNECTIONS_MAX: Final = 64
 
 
 def build_api(settings: Settings) -> FastAPI:
-    """Everything of `omni api`."""
+    """Everything of `omni api`.
+
+    Raises:
+        SettingsError: an address that is none.
+
+    """
     clock = SystemClock()
     control = control_database(settings, clock)
     parts = ApiParts(
         keys=DatabaseKeys(control, clock),
         webhooks=DatabaseWebhooks(control, clock),
+        deliveries=DatabaseDeliveries(outbox_database(settings, clock), clock),
+        poster=build_poster(settings, clock),
         suppression_list=DatabaseSuppressionList(control, clock),
+        intake=Intake(_hose_poster(clock), _hose_url(settings)),
+        rate=Rate(per_second=settings.api_requests_per_second, burst=settings.api_requests_burst, clock=clock),
         status=lambda: read_status(settings),
         clock=clock,
     )
     return api_app(parts)
+
+
+def _hose_url(settings: Settings) -> str:
+    url = settings.hose_url.get_secret_value()
+    if not re.fullmatch(r"https?://[^/@?#]+/?", url):
+        raise SettingsError("OMNI_HOSE_URL", "an address of another form", "Write http://host:port.")
+    return url.rstrip("/")
+
+
+def _hose_poster(clock: Clock) -> Poster:
+    """To an address that is ours, wherever it is."""
+    return AiohttpPoster(
+        is_allowed=lambda _address: True,
+        timeout_seconds=HOSE_SECONDS_MAX,
+        connections_max=HOSE_CONNECTIONS_MAX,
+        clock=clock,
+    )

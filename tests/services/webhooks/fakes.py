@@ -97,15 +97,15 @@ class StumblingOutbox(DatabaseOutbox):
         await self.may_answer.wait()
         return claimed
 
-    async def delivered(self, due: DueBatch, status: int) -> bool:
+    async def delivered(self, due: DueBatch, status: int, *, latency_ms: int = 0) -> bool:
         """Note it, unless away."""
         self.verdicts += 1
         if self.verdict_failures:
             self.verdict_failures -= 1
             if self.loses_answers:
-                await super().delivered(due, status)
+                await super().delivered(due, status, latency_ms=latency_ms)
             raise UnavailableError("the outbox is away")
-        return await super().delivered(due, status)
+        return await super().delivered(due, status, latency_ms=latency_ms)
 
 
 async def someone_sleeps(clock: ManualClock) -> None:

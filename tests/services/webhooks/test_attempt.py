@@ -3,12 +3,13 @@
 import asyncio
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from tests.builders import envelope, line
 from tests.services.webhooks.fakes import CustomerPoster, StumblingOutbox, let_pass
 
-from omni_etl.backends.database import DatabaseWebhooks
+from omni_etl.backends.database import DatabaseDeliveries, DatabaseWebhooks
 from omni_etl.clock import ManualClock
 from omni_etl.event import TYPES
 from omni_etl.outbox import Batch, DueBatch
@@ -21,7 +22,7 @@ from omni_etl.services.webhooks.attempt import (
     retry_wait_seconds,
 )
 from omni_etl.services.webhooks.subscriptions import Subscriptions
-from omni_etl.webhook import Webhook
+from omni_etl.webhook import TokenRequest, Webhook
 
 BATCH = Batch("b1", "w", "https://x.test/hook", {"X-One": "1"}, b'[{"msys":{}}]', event_count=7)
 HOOK = Webhook("w", "w", "https://elsewhere.test/", TYPES, auth_header="Basic old")
@@ -178,6 +179,69 @@ async def test_an_outbox_that_stays_away_gets_the_batch_back(
     assert (await outbox.counts()).delivered_batches == 1
 
 
+async def test_a_refused_token_is_renewed_for_the_next_attempt(
+    attempts: Attempts,
+    outbox: StumblingOutbox,
+    customer: CustomerPoster,
+    webhooks: DatabaseWebhooks,
+    clock: ManualClock,
+) -> None:
+    """400 and 401 are failed attempts like others, and end the token; without one nothing is sent, and it is tried again."""
+    request = TokenRequest("https://token.test/", {"a": "b"})
+    await webhooks.put(replace(HOOK, target=BATCH.target, auth_header="Bearer old", token_request=request))
+    new = Answer(200, "200", body=b'{"access_token":"new"}')
+    customer.answers.extend([Answer(401, "401"), Answer(None, "dns: no such name"), new, Answer(200, "200")])
+    for _ in range(3):
+        await attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf)
+        clock.advance(200)
+    sent = [(each.target, each.headers.get("Authorization")) for each in customer.posts]
+    assert sent == [
+        (BATCH.target, "Bearer old"),
+        (request.url, None),
+        (request.url, None),
+        (BATCH.target, "Bearer new"),
+    ]
+    deliveries = DatabaseDeliveries(outbox._database, clock)
+    (trouble,) = await deliveries.troubles("w", count_max=9)
+    assert (trouble.attempts, trouble.answer, trouble.is_delivered) == (2, "200", True)
+
+
+async def test_a_token_that_comes_too_late_is_for_the_next_one(
+    attempts: Attempts,
+    outbox: StumblingOutbox,
+    customer: CustomerPoster,
+    webhooks: DatabaseWebhooks,
+    clock: ManualClock,
+) -> None:
+    """To ask took so long that the claim may end during the attempt: nothing is sent, it is left to lapse."""
+    request = TokenRequest("https://token.test/", {"a": "b"})
+    await webhooks.put(replace(HOOK, auth_header="Bearer old", token_request=request, token_expires_at_ms=0))
+    customer.answers.append(Answer(200, "200", body=b'{"access_token":"new"}'))
+    customer.hanging.add(request.url)
+    due, began = await claimed(outbox), clock.monotonic()
+    making = asyncio.ensure_future(attempts.make(due, begin_by=began + 20, until=began + 30))
+    await customer.posted(1)
+    clock.advance(20)
+    customer.released.set()
+    await making
+    assert [each.target for each in customer.posts] == [request.url]
+
+
+async def test_how_long_an_attempt_took_is_written_down(
+    attempts: Attempts, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
+) -> None:
+    """The attempt alone, failed or not."""
+    customer.hanging.add(BATCH.target)
+    customer.answers.append(Answer(503, "503"))
+    making = asyncio.ensure_future(attempts.make(await claimed(outbox), begin_by=math.inf, until=math.inf))
+    await customer.posted(1)
+    clock.advance(0.16)
+    customer.released.set()
+    await making
+    (trouble,) = await DatabaseDeliveries(outbox._database, clock).troubles("w", count_max=9)
+    assert (trouble.latency_ms, trouble.event_count) == (160, 7)
+
+
 def test_custom_headers_replace_none_of_ours() -> None:
     """Whatever a customer chose: no second length, no other id; the webhook's secret wins over a header of that name."""
     custom = {"content-LENGTH": "3", "Transfer-Encoding": "chunked", "x-messagesystems-batch-id": "z", "Host": "h",
@@ -187,3 +251,5 @@ def test_custom_headers_replace_none_of_ours() -> None:
     token = {"X-MessageSystems-Webhook-Token": "t"}
     assert headers_of(batch, HOOK) == {**token, **ours, "Authorization": "Basic old"}
     assert headers_of(batch, None) == {**token, **ours, "authorization": "mine"}
+    own = {"X-MessageSystems-Webhook-Token": "ours"}
+    assert headers_of(batch, replace(HOOK, auth_token="ours")) == {**own, **ours, "Authorization": "Basic old"}

@@ -34,6 +34,15 @@ class Table:
             raise UnavailableError("away")
         return list(self.rows)
 
+    async def find(self, webhook_id: str) -> Webhook | None:
+        """One row."""
+        return next((each for each in self.rows if each.id == webhook_id), None)
+
+    async def change(self, before: Webhook, after: Webhook) -> bool:
+        """Replace a row."""
+        self.rows = [after if each == before else each for each in self.rows]
+        return after in self.rows
+
     async def put(self, webhook: Webhook) -> None:
         """Add a row."""
         self.rows.append(webhook)

@@ -1,5 +1,6 @@
-"""The database behind six contracts: SQLite or PostgreSQL, through SQL that both understand; see product.py."""
+"""The database behind seven contracts: SQLite or PostgreSQL, through SQL that both understand; see product.py."""
 
+from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.outbox import DatabaseOutbox
@@ -10,6 +11,7 @@ from omni_etl.backends.database.webhooks import DatabaseWebhooks
 
 __all__ = [
     "Database",
+    "DatabaseDeliveries",
     "DatabaseKeys",
     "DatabaseOutbox",
     "DatabaseQueue",

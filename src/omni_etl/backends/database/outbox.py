@@ -9,10 +9,17 @@ from typing import Final
 import zstandard
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from omni_etl.backends.database import ledger
+from omni_etl.backends.database import deliveries, ledger
 from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.pruning import Pruning
-from omni_etl.backends.database.tables import outbox_batches, outbox_bodies, outbox_counters, webhooks_ledger
+from omni_etl.backends.database.tables import (
+    outbox_batches,
+    outbox_bodies,
+    outbox_counters,
+    outbox_last_attempts,
+    outbox_troubles,
+    webhooks_ledger,
+)
 from omni_etl.backends.database.verdicts import Verdict, Verdicts
 from omni_etl.clock import Clock
 from omni_etl.envelope import ZSTD_LEVEL, Envelope
@@ -75,18 +82,19 @@ class DatabaseOutbox(Holder):
         if rows:
             await self._database.write(lambda connection: connection.execute(RELEASE, rows))
 
-    async def delivered(self, due: DueBatch, status: int) -> bool:
-        """The batch goes at once and only the counters remember it."""
-        del status  # any 2xx is as good as another
-        return await self._verdicts.pass_on(due, Verdict("delivered"))
+    async def delivered(self, due: DueBatch, status: int, *, latency_ms: int = 0) -> bool:
+        """The batch goes at once; only figures remember it, and its trouble where it had any."""
+        verdict = Verdict("delivered", self._now_ms(), str(status), latency_ms=latency_ms)
+        return await self._verdicts.pass_on(due, verdict)
 
-    async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None) -> bool:
+    async def failed(self, due: DueBatch, reason: str, *, retry_in_seconds: float | None, latency_ms: int = 0) -> bool:
         """Waits again, or is given up and stays, with its body, two weeks."""
+        now_ms = self._now_ms()
         if retry_in_seconds is None:
-            verdict = Verdict(state="given_up", due_at_ms=self._now_ms(), answer=reason)
+            verdict = Verdict("given_up", now_ms, reason, due_at_ms=now_ms, latency_ms=latency_ms)
         else:
-            due_at_ms = self._now_ms() + int(retry_in_seconds * 1000)
-            verdict = Verdict(state="waiting", due_at_ms=due_at_ms, answer=reason)
+            due_at_ms = now_ms + int(retry_in_seconds * 1000)
+            verdict = Verdict("waiting", now_ms, reason, due_at_ms=due_at_ms, latency_ms=latency_ms)
         return await self._verdicts.pass_on(due, verdict)
 
     async def counts(self) -> OutboxCounts:
@@ -119,6 +127,10 @@ class DatabaseOutbox(Holder):
         if self._pruning.is_due(outbox_batches):
             given_up = outbox_batches.c.state == "given_up"
             await self._pruning.run(outbox_batches, given_up & (outbox_batches.c.due_at_ms < now_ms - GIVEN_UP_KEPT_MS))
+        if self._pruning.is_due(outbox_troubles):
+            await self._pruning.run(outbox_troubles, deliveries.old_troubles(now_ms))
+        if self._pruning.is_due(outbox_last_attempts):
+            await self._pruning.run(outbox_last_attempts, deliveries.old_last_attempts(now_ms))
 
 
 def _row(fresh: DueBatch, due_at_ms: int) -> dict[str, object]:

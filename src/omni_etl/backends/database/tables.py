@@ -73,6 +73,8 @@ api_keys: Final = Table(
     Column("secret_sha256", LargeBinary, nullable=False, unique=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
+    Column("subaccount_id", BigInteger),
+    Column("grants", JSON(none_as_null=True)),
 )
 
 webhooks: Final = Table(
@@ -87,6 +89,10 @@ webhooks: Final = Table(
     Column("active", Boolean, nullable=False),
     Column("custom_headers", JSON, nullable=False),
     Column("auth_header", AnyText),
+    Column("auth_token", AnyText),
+    Column("token_url", AnyText),
+    Column("token_body", JSON),
+    Column("token_expires_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
@@ -154,6 +160,29 @@ outbox_bodies: Final = Table(
     OUTBOX,
     Column("batch_id", AnyText, ForeignKey(outbox_batches.c.id, ondelete="CASCADE"), primary_key=True),
     Column("body", LargeBinary, nullable=False),  # zstd
+)
+
+outbox_troubles: Final = Table(
+    "outbox_troubles",
+    OUTBOX,
+    Column("batch_id", AnyText, primary_key=True),
+    Column("webhook_id", AnyText, nullable=False),
+    Column("event_count", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # that failed
+    Column("answer", AnyText, nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("latency_ms", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+)
+Index("outbox_troubles_of_webhook", outbox_troubles.c.webhook_id, outbox_troubles.c.at_ms)
+
+outbox_last_attempts: Final = Table(
+    "outbox_last_attempts",
+    OUTBOX,
+    Column("webhook_id", AnyText, primary_key=True),
+    Column("succeeded_at_ms", BigInteger),
+    Column("failed_at_ms", BigInteger),
+    sqlite_with_rowid=False,
 )
 
 outbox_counters: Final = Table(

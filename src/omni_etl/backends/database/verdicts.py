@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from omni_etl.backends.database.deliveries import Ended, Notes
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.tables import outbox_batches, outbox_counters
 from omni_etl.outbox import DueBatch
@@ -22,11 +23,13 @@ VERDICTS_MAX: Final = 200  # of one transaction: up to 400 rows
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attempt ended; what was delivered leaves no row that could remember more."""
+    """How an attempt ended, and when. `due_at_ms` says nothing of what was delivered."""
 
     state: Literal["waiting", "delivered", "given_up"]
+    at_ms: int
+    answer: str
     due_at_ms: int = 0
-    answer: str = ""
+    latency_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,7 @@ class Verdicts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._notes = Notes(database)
         self._waiting: list[_Case] = []
         self._clerk: asyncio.Task[None] | None = None
 
@@ -65,9 +69,16 @@ class Verdicts:
         """In a task of its own: who is cancelled while it writes for others fails them not."""
         while self._waiting:
             cases, self._waiting = self._waiting[:VERDICTS_MAX], self._waiting[VERDICTS_MAX:]
-            writing = asyncio.create_task(self._database.write(partial(_write, cases=cases)))
+            writing = asyncio.create_task(self._database.write(partial(self._write, cases=cases)))
             await asyncio.wait([writing])
             _tell(cases, writing)
+
+    def _write(self, connection: Connection, cases: Sequence[_Case]) -> list[bool]:
+        """In another thread, perhaps: see `Database.write`."""
+        standing, outcomes = _standing(connection, cases)
+        self._notes.write(connection, [_ended(case) for case in standing])
+        _settle(connection, standing)  # last: everyone wants the one row of counters
+        return outcomes
 
 
 def _tell(cases: Sequence[_Case], written: asyncio.Task[list[bool]]) -> None:
@@ -82,7 +93,8 @@ def _tell(cases: Sequence[_Case], written: asyncio.Task[list[bool]]) -> None:
             case.outcome.set_result(outcome is True)
 
 
-def _write(connection: Connection, cases: Sequence[_Case]) -> list[bool]:
+def _standing(connection: Connection, cases: Sequence[_Case]) -> tuple[list[_Case], list[bool]]:
+    """Those whose claim holds, and for each of all whether it does."""
     rows = connection.execute(STANDING, {"ids": [case.due.batch.id for case in cases]})
     held = {(row.id, row.claim) for row in rows}
     standing: list[_Case] = []
@@ -92,8 +104,7 @@ def _write(connection: Connection, cases: Sequence[_Case]) -> list[bool]:
         if outcomes[-1]:
             held.remove(case.claim)  # a second word about the same claim comes too late
             standing.append(case)
-    _settle(connection, standing)
-    return outcomes
+    return standing, outcomes
 
 
 def _settle(connection: Connection, cases: Sequence[_Case]) -> None:
@@ -112,6 +123,11 @@ def _settle(connection: Connection, cases: Sequence[_Case]) -> None:
 def _row(case: _Case) -> dict[str, object]:
     said = case.verdict
     return {"of": case.due.batch.id, "into": said.state, "due_at": said.due_at_ms, "answer": said.answer}
+
+
+def _ended(case: _Case) -> Ended:
+    said = case.verdict
+    return Ended(case.due, said.state == "delivered", said.answer, said.latency_ms, said.at_ms)
 
 
 def _events(cases: Iterable[_Case]) -> int:

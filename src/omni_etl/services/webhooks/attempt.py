@@ -7,6 +7,7 @@ promise, and `X-MessageSystems-Batch-ID` is how a receiver sees it.
 from __future__ import annotations
 
 import random
+from http import HTTPStatus
 from typing import Final
 
 from omni_etl import telemetry
@@ -16,6 +17,7 @@ from omni_etl.errors import UnavailableError
 from omni_etl.outbox import Batch, DueBatch, Outbox
 from omni_etl.poster import Answer, Poster
 from omni_etl.services.webhooks.subscriptions import Subscriptions
+from omni_etl.services.webhooks.tokens import Tokens
 from omni_etl.webhook import Webhook
 
 # Seconds between attempts. SparkPost makes 12 attempts within 8 hours and publishes no times; these add up to 7 h 23 min.
@@ -23,6 +25,8 @@ RETRY_WAITS_SECONDS: Final = (5, 30, 120, 300, 600, 1_200, 2_400, 3_600, 5_400, 
 ATTEMPTS_MAX: Final = len(RETRY_WAITS_SECONDS) + 1
 JITTER_SHARE: Final = 0.05  # either way; still under 8 hours, the attempts themselves included
 RETRY_AFTER_SECONDS_MAX: Final = 3_600  # a customer may ask for more time than the table gives, up to this
+
+TOKEN_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED})  # as at SparkPost
 
 # What custom headers may not replace: ours, and those by which HTTP finds the end of a request.
 HEADERS_RESERVED: Final = frozenset({
@@ -40,6 +44,7 @@ class Attempts:
         self._subscriptions = subscriptions
         self._outbox = outbox
         self._poster = poster
+        self._tokens = Tokens(poster, clock)
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
@@ -60,17 +65,26 @@ class Attempts:
         webhook = await self._subscriptions.find(due.batch.webhook_id)
         if webhook is not None and not webhook.active:
             return
-        if self._clock.monotonic() >= begin_by:
+        authorized = webhook and await self._tokens.authorized(webhook)
+        began = self._clock.monotonic()
+        if began >= begin_by:
             return
-        answer = await self._poster.post(due.batch.target, due.batch.body, headers_of(due.batch, webhook))
-        await self._record(due, answer, until)
+        answer = authorized if isinstance(authorized, Answer) else await self._send(due.batch, authorized)
+        latency_ms = round((self._clock.monotonic() - began) * 1000)
+        await self._record(due, answer, latency_ms=latency_ms, until=until)
 
-    async def _record(self, due: DueBatch, answer: Answer, until: float) -> None:
+    async def _send(self, batch: Batch, webhook: Webhook | None) -> Answer:
+        answer = await self._poster.post(batch.target, batch.body, headers_of(batch, webhook))
+        if webhook is not None and answer.status in TOKEN_REFUSED:
+            self._tokens.refused(webhook)
+        return answer
+
+    async def _record(self, due: DueBatch, answer: Answer, *, latency_ms: int, until: float) -> None:
         """Say it again while the outbox is away: cheaper than to trouble the customer again."""
         tries = 0
         while True:
             try:
-                await self._say(due, answer)
+                await self._say(due, answer, latency_ms)
             except UnavailableError as error:
                 tries += 1
                 if tries == 1:
@@ -82,14 +96,14 @@ class Attempts:
             else:
                 return
 
-    async def _say(self, due: DueBatch, answer: Answer) -> None:
+    async def _say(self, due: DueBatch, answer: Answer, latency_ms: int) -> None:
         if answer.ok:
             assert answer.status is not None
-            await self._outbox.delivered(due, answer.status)
+            await self._outbox.delivered(due, answer.status, latency_ms=latency_ms)
             return
         attempts = due.attempts + 1
         wait_seconds = retry_wait_seconds(attempts, answer.retry_after_seconds, self._rng)
-        if not await self._outbox.failed(due, answer.reason, retry_in_seconds=wait_seconds):
+        if not await self._outbox.failed(due, answer.reason, retry_in_seconds=wait_seconds, latency_ms=latency_ms):
             return
         said = {"webhook": due.batch.webhook_id, "batch": due.batch.id, "attempts": attempts, "reason": answer.reason}
         if wait_seconds is None:
@@ -99,13 +113,16 @@ class Attempts:
 
 
 def headers_of(batch: Batch, webhook: Webhook | None) -> dict[str, str]:
-    """What goes with the body: custom headers of the cut, the secret as it is now, and SparkPost's own."""
-    headers = {name: value for name, value in batch.headers.items() if name.lower() not in HEADERS_RESERVED}
+    """What goes with the body: custom headers of the cut, secrets as they are now, and SparkPost's own."""
+    secrets: dict[str, str] = {}
     if webhook is not None and webhook.auth_header is not None:
-        headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-        headers["Authorization"] = webhook.auth_header
+        secrets["Authorization"] = webhook.auth_header
+    if webhook is not None and webhook.auth_token is not None:
+        secrets["X-MessageSystems-Webhook-Token"] = webhook.auth_token
+    hidden = HEADERS_RESERVED | {name.lower() for name in secrets}
     return {
-        **headers,
+        **{name: value for name, value in batch.headers.items() if name.lower() not in hidden},
+        **secrets,
         "Content-Type": "application/json",
         "User-Agent": "SparkPost",  # receivers in the wild look for it
         "X-MessageSystems-Batch-ID": batch.id,
