@@ -192,11 +192,13 @@ class Customer:
 
 @contextmanager
 def customer() -> Iterator[Customer]:
-    """Start a receiver."""
+    """Start a receiver, and wait until it listens: the API tests a target before it takes it."""
     [port] = free_ports(1)
     process = subprocess.Popen([sys.executable, "-m", "omni_etl.demo.receiver", str(port)])
     try:
-        yield Customer(port, process)
+        receiver = Customer(port, process)
+        receiver.receipts()
+        yield receiver
     finally:
         process.kill()
         process.wait()
