@@ -27,9 +27,13 @@ def page(document: Mapping[str, Any]) -> str:
         for method, operation in operations.items():
             tag = operation.get("tags", ["Others"])[0]
             by_tag.setdefault(tag, []).append("".join(_operation(method, path, operation)))
-    links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in by_tag)
-    sections = "".join(f'<h2 id="{escape(tag)}">{escape(tag)}</h2>{"".join(found)}' for tag, found in by_tag.items())
+    links = "".join(f'<a href="#{_anchor(tag)}">{escape(tag)}</a>' for tag in by_tag)
+    sections = "".join(f'<h2 id="{_anchor(tag)}">{escape(tag)}</h2>{"".join(found)}' for tag, found in by_tag.items())
     return f"{_HEAD.format(title=escape(document['info']['title']))}<nav>{links}</nav>{sections}</body></html>\n"
+
+
+def _anchor(tag: str) -> str:
+    return escape(tag.replace(" ", "-"))
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
