@@ -49,6 +49,7 @@ class System:
 
     process: subprocess.Popen[str]
     places: dict[str, Any]
+    trusted: Path | None = None  # who certified the API, where it speaks TLS
 
     @property
     def pids(self) -> dict[str, int]:
@@ -71,7 +72,7 @@ class System:
 
     def api(self, method: str, path: str, **body: Any) -> Any:
         """One call with the key."""
-        answer = urllib3.request(
+        answer = urllib3.PoolManager(ca_certs=self.trusted and str(self.trusted)).request(
             method,
             self.places["api_url"] + path,
             headers={"Authorization": self.places["api_key"]},
@@ -211,6 +212,7 @@ class Load:
     hose_url: str
     count: int
     seed: int = 1
+    now: float = NOW
     expected: Expectation = field(default_factory=Expectation)
     accepted: int = 0
     error: BaseException | None = None
@@ -233,7 +235,7 @@ class Load:
 
     def _run(self) -> None:
         try:
-            lines = events(self.count, seed=self.seed, now=NOW)
+            lines = events(self.count, seed=self.seed, now=self.now)
             with Hose(self.hose_url) as hose:
                 while chunk := list(islice(lines, 500)):
                     self.expected.add(chunk)

@@ -11,6 +11,7 @@ import uvloop
 from omni_etl import settings, telemetry
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
+from omni_etl.heap import MIB, keep_heap
 from omni_etl.supervisor.channel import Channel, Unfit
 from omni_etl.supervisor.child import Child, end_with_parent
 from omni_etl.wiring.services import build_service
@@ -19,6 +20,7 @@ from omni_etl.wiring.services import build_service
 async def serve(name: str, descriptor: int) -> None:
     """Build the service and work for the parent at the other end of `descriptor`."""
     end_with_parent(descriptor)
+    keep_heap(kept_bytes=64 * MIB, mapped_bytes=32 * MIB)  # an opened envelope and its columns, with every envelope
     channel = await Channel.over(socket.socket(fileno=descriptor))
     try:
         loaded = settings.load()

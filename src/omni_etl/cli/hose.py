@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from omni_etl.cli.process import serve_http
+from omni_etl.heap import keep_heap
 from omni_etl.hose import intake_app
-from omni_etl.hose.heap import keep_heap
 from omni_etl.settings import Settings
 from omni_etl.wiring.hose import build_hose
 

@@ -118,6 +118,8 @@ class Parent:
                     telemetry.get_logger().warning("run_waiting", engine=what, reason=str(error))
                 await self.clock.sleep(START_BACKOFF.wait_seconds(tries, self.rng))
 
+CHILDS_HEAP: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # the heap that `keep_heap` keeps; Arrow's own gives pages back
+
 
 def build_parent(settings: Settings) -> Parent:
     """Everything of `omni run`."""
@@ -134,7 +136,7 @@ def build_parent(settings: Settings) -> Parent:
     supervisor = Supervisor(engines=engines, services=services, limits=_limits(settings), clock=clock, rng=rng)
     children = Children(
         command=lambda service, fd: [sys.executable, "-m", "omni_etl.cli.child", service, str(fd)],
-        environment=environment(settings),
+        environment={**environment(settings), **CHILDS_HEAP},
         events=supervisor,
         clock=clock,
         rng=rng,

@@ -1,11 +1,11 @@
-"""hose.heap: freed memory is kept, one heap for all threads."""
+"""heap: freed memory is kept, one heap for all threads."""
 
 import ctypes
 import platform
 
 import pytest
 
-from omni_etl.hose.heap import keep_heap
+from omni_etl.heap import keep_heap
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")

@@ -10,14 +10,16 @@ from typing import Final
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
-KEPT_BYTES: Final = 16 * 1024 * 1024  # free at the heap's end, before it is given back
-MAPPED_BYTES: Final = 8 * 1024 * 1024  # a longer buffer still goes back at once
+MIB: Final = 1024 * 1024
 
 
-def keep_heap() -> bool:
-    """Keep freed memory for the next request, one heap for all threads. Whether the C library could be told: glibc can."""
+def keep_heap(*, kept_bytes: int = 16 * MIB, mapped_bytes: int = 8 * MIB) -> bool:
+    """Keep freed memory for the next request, one heap for all threads. Whether the C library could be told: glibc can.
+
+    `kept_bytes` stay free at the heap's end before they are given back; a buffer longer than `mapped_bytes` goes back at once.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    wishes = ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, MAPPED_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES))
+    wishes = ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, mapped_bytes), (M_TRIM_THRESHOLD, kept_bytes))
     return all(mallopt(name, value) for name, value in wishes)
