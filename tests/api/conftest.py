@@ -1,4 +1,4 @@
-"""A running API with a key, and a customer of its."""
+"""A running API with a key, one with events, and a customer of theirs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.api.customer import Customer, serving
 from tests.api.server import Api, running
+
+from omni_etl.backends.clickhouse import ClickHouseStore
 
 
 @pytest.fixture
@@ -20,4 +22,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 async def customer() -> AsyncIterator[Customer]:
     """A customer's server that runs."""
     async with serving() as subject:
+        yield subject
+
+
+@pytest.fixture
+async def searched(tmp_path: Path, clickhouse: ClickHouseStore, store_url: str) -> AsyncIterator[Api]:
+    """An API that searches the events of `clickhouse`."""
+    async with running(tmp_path / "database", store_url=store_url) as subject:
+        subject.key = await subject.parts.keys.create("test")
         yield subject

@@ -1,4 +1,4 @@
-"""The API on its real database, over real HTTP: what its tests share."""
+"""The API on its real database, and a store where a test names one, over real HTTP: what its tests share."""
 
 import asyncio
 import socket
@@ -11,11 +11,15 @@ from typing import Any
 
 import aiohttp
 import uvicorn
+from fastapi import FastAPI
 from yarl import URL
 
 from omni_etl.api import ApiParts, api_app
 from omni_etl.api.ingest import Intake
 from omni_etl.api.rate import Rate
+from omni_etl.backends.clickhouse import ClickHouseStore
+from omni_etl.backends.clickhouse_events import ClickHouseEvents
+from omni_etl.backends.clickhouse_reports import ClickHouseReports
 from omni_etl.backends.database import (
     DatabaseDeliveries,
     DatabaseKeys,
@@ -56,6 +60,7 @@ class Api:
     session: aiohttp.ClientSession
     url: str
     key: str = ""
+    app: FastAPI | None = None
 
     async def call(
         self,
@@ -78,7 +83,12 @@ class Api:
 
 @asynccontextmanager
 async def running(
-    directory: Path, *, status: Any = None, hose_url: str = "http://127.0.0.1:1", rate: Rate | None = None
+    directory: Path,
+    *,
+    status: Any = None,
+    hose_url: str = "http://127.0.0.1:1",
+    rate: Rate | None = None,
+    store_url: str = "",
 ) -> AsyncIterator[Api]:
     """An API on this directory; it has no key yet."""
     clock = ManualClock()
@@ -94,6 +104,8 @@ async def running(
             clock=clock,
         ),
         suppression_list=DatabaseSuppressionList(control, clock),
+        reports=ClickHouseReports(ClickHouseStore(store_url, timeout_seconds=30) if store_url else None),
+        event_search=ClickHouseEvents(ClickHouseStore(store_url, timeout_seconds=30) if store_url else None),
         intake=Intake(
             AiohttpPoster(is_allowed=lambda _: True, timeout_seconds=POST_SECONDS_MAX, connections_max=8, clock=clock),
             hose_url,
@@ -101,15 +113,21 @@ async def running(
         rate=rate or Rate(per_second=0, burst=1, clock=clock),
         status=status or _status,
         clock=clock,
+        stop=asyncio.Event(),
     )
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(api_app(parts), log_config=None, lifespan="on"))
+    listening.setsockopt(
+        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    )  # asyncio does not for a socket that is given: 40 ms an answer
+    app = api_app(parts)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started:
         assert not serving.done()
         await asyncio.sleep(0.001)
     async with aiohttp.ClientSession() as session:
-        yield Api(directory, parts, clock, session, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        yield Api(directory, parts, clock, session, f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
+    parts.stop.set()
     server.should_exit = True
     await serving
 

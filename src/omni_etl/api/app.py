@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
@@ -14,7 +14,17 @@ from prometheus_client import generate_latest
 from starlette.types import ASGIApp
 
 from omni_etl import telemetry
-from omni_etl.api import failures, ingest, suppressions, webhooks
+from omni_etl.api import (
+    event_documentation,
+    events,
+    failures,
+    ingest,
+    message_events,
+    metric_reasons,
+    metrics,
+    suppressions,
+    webhooks,
+)
 from omni_etl.api.auth import require_everything, require_key, within_rate
 from omni_etl.api.docs_page import page
 from omni_etl.api.ingest import Intake
@@ -25,11 +35,15 @@ from omni_etl.api.path import WithoutTrailingSlash
 from omni_etl.api.problems import ANSWERS
 from omni_etl.api.rate import Rate
 from omni_etl.api.request_id import RequestIds
+from omni_etl.api.suppression_changes import Readers
+from omni_etl.api.suppression_check import QuickCheck
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
+from omni_etl.event_search import EventSearch
 from omni_etl.keys import Keys
 from omni_etl.outbox import Deliveries
 from omni_etl.poster import Poster
+from omni_etl.reports import Reports
 from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
 
@@ -38,6 +52,11 @@ PREFIX: Final = "/api/v1"
 BODY_LIMITS: Final = BodyLimits(longer={("PUT", f"{PREFIX}/suppression-list"): 50 * MIB})
 KEYED: Final = [Depends(require_key)]
 LIMITED: Final = [*KEYED, Depends(within_rate)]
+
+
+class _Connected(Protocol):
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +68,28 @@ class ApiParts:
     deliveries: Deliveries
     poster: Poster
     suppression_list: SuppressionList
+    event_search: EventSearch
+    reports: Reports
     intake: Intake
     rate: Rate
     status: Callable[[], Awaitable[dict[str, Any]]]
     clock: Clock
+    stop: asyncio.Event  # set when the process is told to end: an answer without an end of its own ends then
 
     async def open(self) -> None:
         """Reach the database: SettingsError for what waiting cannot heal, UnavailableError for the rest."""
-        for part in (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake):
+        for part in self._connected():
             await part.open()
 
     async def close(self) -> None:
         """Give back connections."""
-        for part in (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake):
+        for part in self._connected():
             await part.close()
+
+    def _connected(self) -> tuple[_Connected, ...]:
+        """The store last: it is the one that may take its time to say that it is away."""
+        parts = (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake)
+        return (*parts, self.event_search, self.reports)
 
 
 def api_app(parts: ApiParts) -> FastAPI:
@@ -92,20 +119,33 @@ def api_app(parts: ApiParts) -> FastAPI:
         strict_content_type=False,  # a body that does not say what it is is JSON, as at SparkPost
     )
     app.state.parts = parts
+    app.state.readers = Readers(parts.suppression_list, clock=parts.clock, stop=parts.stop)
     app.state.known_keys = KnownKeys(parts.keys, parts.clock)
     app.add_middleware(BodyLimit, limits=BODY_LIMITS)  # the last one added is the first to see a request
     app.add_middleware(KeyFirst, prefix=PREFIX, verify=app.state.known_keys.verify)
     app.add_middleware(WithoutTrailingSlash)
+    app.add_middleware(
+        QuickCheck, prefix=PREFIX, verify=app.state.known_keys.verify, suppression_list=parts.suppression_list
+    )
     _add_routes(app)
     failures.add_to(app)
     return app
 
 
 def _add_routes(app: FastAPI) -> None:
-    for router in (webhooks.router, ingest.router, _system):
+    for router in (
+        webhooks.router,
+        events.router,
+        message_events.router,
+        ingest.router,
+        metrics.router,
+        metric_reasons.router,
+        _system,
+    ):
         app.include_router(router, prefix=PREFIX, dependencies=LIMITED, responses=ANSWERS)
     # Mail servers ask it for each message, and SparkPost's has no rate limit either.
     app.include_router(suppressions.router, prefix=PREFIX, dependencies=KEYED, responses=ANSWERS)
+    app.include_router(event_documentation.router, prefix=PREFIX)
     app.include_router(_open)
 
 

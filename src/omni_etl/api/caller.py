@@ -49,7 +49,17 @@ def subaccount(request: Request) -> int | None:
     own = caller(request).subaccount_id
     if own is not None:
         return own
-    text = request.headers.get(SUBACCOUNT_HEADER, "").strip()
+    return subaccount_of(request.headers.get(SUBACCOUNT_HEADER, ""))
+
+
+def subaccount_of(header: str) -> int | None:
+    """Which subaccount the header means; None where it is empty.
+
+    Raises:
+        Problem: 400, it is none.
+
+    """
+    text = header.strip()
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= SUBACCOUNT_ID_MAX):  # noqa: PLR2004 its digits

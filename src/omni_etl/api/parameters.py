@@ -58,6 +58,18 @@ class Parameters:
             raise invalid(name, f"{name} must be a number from {least} to {most}")
         return int(text)
 
+    def zone(self, name: str) -> ZoneInfo:
+        """A time zone by its name; UTC where none is given.
+
+        Raises:
+            Problem: 400, what it must be.
+
+        """
+        try:
+            return ZoneInfo(self.text(name) or "UTC")
+        except (ValueError, OSError, KeyError):  # no such zone, a path that leads elsewhere, a folder of zones
+            raise invalid(name, f"{name} must be a name such as America/New_York") from None
+
     def moment(self, name: str, zone: ZoneInfo | None = None) -> datetime | None:
         """A time in UTC: `2026-11-25T09:00` with or without seconds, `Z`, `+0000`, `+00:00`, `-0400`; `zone` where none is given.
 

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 
 from omni_etl.api.caller import SUBACCOUNT_HEADER, Caller, caller, subaccount
 from omni_etl.api.parameters import Parameters
-from omni_etl.api.problems import invalid, plain
+from omni_etl.api.problems import plain
 from omni_etl.api.webhook_members import ChangedWebhook, NewWebhook, changed, made, shown
 from omni_etl.api.webhook_probe import PROBE, error_code, probe, with_new_token
 from omni_etl.outbox import LastAttempts, Trouble
@@ -74,7 +74,7 @@ async def create(request: Request, body: NewWebhook) -> dict[str, Any]:
 async def read_all(request: Request) -> dict[str, Any]:
     """Every webhook that the caller may see."""
     _needs(request, VIEW)
-    parts, zone, meant = request.app.state.parts, _zone(request), subaccount(request)
+    parts, zone, meant = request.app.state.parts, Parameters.of(request).zone("timezone"), subaccount(request)
     found = [each for each in await parts.webhooks.all() if _is_meant(each, meant)]
     last = await parts.deliveries.last([each.id for each in found])
     return {"results": [_shown(request, each, last, zone) | {"links": [_link(each, "webhook")]} for each in found]}
@@ -84,7 +84,7 @@ async def read_all(request: Request) -> dict[str, Any]:
 async def read(request: Request, webhook_id: str) -> dict[str, Any]:
     """One webhook."""
     _needs(request, VIEW)
-    zone, found = _zone(request), await _found(request, webhook_id)
+    zone, found = Parameters.of(request).zone("timezone"), await _found(request, webhook_id)
     last = await request.app.state.parts.deliveries.last([found.id])
     links = [_link(found, "validate"), _link(found, "batches")]
     return {"results": _shown(request, found, last, zone) | {"links": links}}
@@ -167,14 +167,6 @@ def _is_meant(webhook: Webhook, subaccount_id: int | None) -> bool:
 
 def _unknown() -> Exception:
     return plain(HTTPStatus.NOT_FOUND, "Webhook could not be found")
-
-
-def _zone(request: Request) -> ZoneInfo:
-    name = Parameters.of(request).text("timezone") or "UTC"
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # no such zone, a path that leads elsewhere, a folder of zones
-        raise invalid("timezone", "timezone must be a name such as America/New_York") from None
 
 
 def _shown(request: Request, webhook: Webhook, last: Mapping[str, LastAttempts], zone: ZoneInfo) -> dict[str, Any]:

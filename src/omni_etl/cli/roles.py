@@ -70,7 +70,7 @@ async def _serve_api(loaded: Settings, stop: asyncio.Event) -> int:
 
     tls = _tls(loaded)
     telemetry.get_logger().info("api_started", host=loaded.api_host, port=loaded.api_port, tls=tls is not None)
-    app = build_api(loaded)
+    app = build_api(loaded, stop)
     await serve_http(app, setting="OMNI_API_PORT", host=loaded.api_host, port=loaded.api_port, stop=stop, tls=tls)
     return 0
 

@@ -1,7 +1,8 @@
-"""The API on its database."""
+"""The API on its database and its store."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final
 
@@ -10,6 +11,9 @@ from fastapi import FastAPI
 from omni_etl.api import ApiParts, api_app
 from omni_etl.api.ingest import Intake
 from omni_etl.api.rate import Rate
+from omni_etl.backends.clickhouse import ClickHouseStore
+from omni_etl.backends.clickhouse_events import ClickHouseEvents
+from omni_etl.backends.clickhouse_reports import ClickHouseReports
 from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
@@ -21,14 +25,15 @@ from omni_etl.poster import Poster
 from omni_etl.settings import Settings
 from omni_etl.wiring.databases import control_database, outbox_database
 from omni_etl.wiring.status import read_status
+from omni_etl.wiring.stores import build_store
 from omni_etl.wiring.webhooks import build_poster
 
 HOSE_SECONDS_MAX: Final = 30.0
 HOSE_CONNECTIONS_MAX: Final = 64
 
 
-def build_api(settings: Settings) -> FastAPI:
-    """Everything of `omni api`.
+def build_api(settings: Settings, stop: asyncio.Event | None = None) -> FastAPI:
+    """Everything of `omni api`; `stop` ends answers that have no end of their own.
 
     Raises:
         SettingsError: an address that is none.
@@ -42,12 +47,20 @@ def build_api(settings: Settings) -> FastAPI:
         deliveries=DatabaseDeliveries(outbox_database(settings, clock), clock),
         poster=build_poster(settings, clock),
         suppression_list=DatabaseSuppressionList(control, clock),
+        event_search=ClickHouseEvents(_store(settings)),
+        reports=ClickHouseReports(_store(settings)),
         intake=Intake(_hose_poster(clock), _hose_url(settings)),
         rate=Rate(per_second=settings.api_requests_per_second, burst=settings.api_requests_burst, clock=clock),
         status=lambda: read_status(settings),
         clock=clock,
+        stop=stop or asyncio.Event(),
     )
     return api_app(parts)
+
+
+def _store(settings: Settings) -> ClickHouseStore | None:
+    """The API starts alone; without a store it answers what needs none."""
+    return build_store(settings) if settings.store_url.get_secret_value() else None
 
 
 def _hose_url(settings: Settings) -> str:

@@ -118,7 +118,10 @@ class Parent:
                     telemetry.get_logger().warning("run_waiting", engine=what, reason=str(error))
                 await self.clock.sleep(START_BACKOFF.wait_seconds(tries, self.rng))
 
-CHILDS_HEAP: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # the heap that `keep_heap` keeps; Arrow's own gives pages back
+
+CHILDS_HEAP: Final = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system"
+}  # the heap that `keep_heap` keeps; Arrow's own gives pages back
 
 
 def build_parent(settings: Settings) -> Parent:

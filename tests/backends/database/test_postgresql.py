@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from tests.backends.database.conftest import Start, names, opened, write
 from tests.postgresql_server import PASSWORD, USER, PostgresqlServer, postgresql_server
@@ -264,6 +264,18 @@ async def test_nobody_there_is_an_outage(postgresql: PostgresqlServer, clock: Ma
         database = open_database(url, "control", clock)
         with pytest.raises(UnavailableError, match=database.place.replace("[", r"\[")):
             await database.open("test")
+
+
+async def test_a_server_that_ended_our_sessions_is_left_once(control: Database, postgresql: PostgresqlServer) -> None:
+    """A glance that meets a dead connection makes an end of the others, which are as dead: the next one is answered."""
+    word = select(fleet_words.c.value).where(fleet_words.c.name == bindparam("name"))
+    await write(control, "one")
+    await asyncio.gather(*(control.glance(word, "one") for _ in range(5)))
+    postgresql.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'omni-etl%'")
+    with pytest.raises(UnavailableError):
+        await control.glance(word, "one")
+    for _ in range(10):
+        assert len(await control.glance(word, "one")) == 1
 
 
 async def test_a_statement_or_lock_that_takes_too_long_is_an_outage(

@@ -53,7 +53,7 @@ def test_equal_events_become_one_row_a_family() -> None:
     lines = [builders.line("delivery", campaign_id="c", queue_time="5", event_id=str(each)) for each in range(9)]
     found = rows(*lines)
     assert [(each["family"], each["events"]) for each in found] == [
-        (name, 9) for name in ("type", "domain", "campaign", "sender")
+        (name, 9) for name in ("type", "hour", "domain", "campaign", "sender")
     ]
     assert {each["delivery_ms"] for each in found} == {0, 45}
 
@@ -148,12 +148,14 @@ def by_hand(lines: Sequence[bytes]) -> dict[tuple[Any, ...], list[Any]]:
         told = orjson.loads(line)
         fields = FIELDS.get(told["type"], CountedFields)
         [measure] = measures(told["type"], [_decode(line, fields)])
-        where = (int(told["timestamp"]) // 60 * 60, int(told.get("subaccount_id") or 0))
+        at, subaccount_id = int(told["timestamp"]), int(told.get("subaccount_id") or 0)
+        where = (at // 60 * 60, subaccount_id)
         found["type", *where, told["type"], *[""] * len(DIMENSIONS)][0] += 1
-        asked = [] if measure is None else ["domain", "campaign", "sender"]
+        asked = [] if measure is None else ["hour", "domain", "campaign", "sender"]
         asked += ["reason"] * (fields is FailureFields) + ["link"] * (told["type"] == "click")
         dimensions = _dimensions(told)
         for family in asked:
+            where = (at // 3600 * 3600 if family == "hour" else at // 60 * 60, subaccount_id)
             row = found[family, *where, measure, *(dimensions[n] if n in FAMILIES[family] else "" for n in DIMENSIONS)]
             row[0] += 1
             if told["type"] == "delivery":

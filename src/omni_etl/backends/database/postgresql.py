@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import Connection, ExceptionContext, Table, event, text
+from sqlalchemy import Connection, ExceptionContext, Select, Table, event, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from omni_etl.backends.database.migrate import Part, migrate, setting_name
 from omni_etl.backends.database.product import Product, Value
+from omni_etl.backends.database.texts import escaped, restored, shortened
 from omni_etl.errors import SettingsError
 
 CONNECTIONS_MAX: Final = 5  # of one part in one process; a whole machine stays below PostgreSQL's default of 100
@@ -80,6 +81,7 @@ class Postgresql(Product):
             pool_timeout=CONNECT_SECONDS_MAX,
             pool_recycle=CONNECTION_SECONDS_MAX,
         )
+        self._glances: dict[Select[Any], str] = {}
         event.listen(self.writer.sync_engine, "handle_error", _leave_standbys)
         self.readers = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -95,6 +97,23 @@ class Postgresql(Product):
         """On the loop: asyncpg needs no thread."""
         async with self.readers.begin() as connection:
             return await connection.run_sync(work)
+
+    async def glance(self, statement: Select[Any], keys: Sequence[str | int]) -> Sequence[Sequence[Any]]:
+        """By the driver itself: a statement alone is a transaction, and its plan is kept on the connection."""
+        text = self._glances.get(statement)
+        if text is None:
+            text = self._glances[statement] = str(statement.compile(dialect=self.writer.dialect))
+        values = [escaped(shortened(each)) if isinstance(each, str) else each for each in keys]
+        async with asyncio.timeout(TRANSACTION_SECONDS_MAX), self.writer.connect() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                rows = await raw.fetch(text, *values)
+            except BaseException as error:
+                await connection.invalidate()  # SQLAlchemy did not see what happened to it
+                if isinstance(error, self.errors):
+                    await self.writer.dispose()  # nor that the others may have met the same end
+                raise
+        return [[restored(each) if isinstance(each, str) else each for each in row] for row in rows]
 
     async def write(self, work: Callable[[Connection], Value]) -> Value:
         """Likewise."""

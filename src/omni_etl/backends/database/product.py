@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -50,6 +50,13 @@ class Product(Protocol):
 
     async def write(self, work: Callable[[Connection], Value]) -> Value:
         """A whole transaction of `writer`, likewise."""
+        ...
+
+    async def glance(self, statement: Select[Any], keys: Sequence[str | int]) -> Sequence[Sequence[Any]]:
+        """Rows of a SELECT that takes a few from an index, at the least price there is: one statement, no transaction.
+
+        `keys` are its parameters in the order in which they stand; it names texts and whole numbers alone.
+        """
         ...
 
     def trouble(self, error: Exception) -> str | None:

@@ -1,20 +1,36 @@
-"""The suppression list in the database: the greatest saying stands, and the ledger row is in its transaction."""
+"""The suppression list in the database: the greatest saying stands, and the ledger row is in its transaction.
+
+Questions are in `suppression_search.py`; how a saying becomes a row, in `suppression_sayings.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
-from omni_etl.backends.database import ledger
+from omni_etl.backends.database import ledger, suppression_search
 from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.pruning import Pruning
-from omni_etl.backends.database.tables import suppressions, suppressions_ledger
+from omni_etl.backends.database.suppression_sayings import Sayings
+from omni_etl.backends.database.tables import suppression_changes, suppressions, suppressions_ledger
 from omni_etl.clock import Clock
 from omni_etl.envelope import Envelope
-from omni_etl.suppression_list import Entry, Saying, address_key
+from omni_etl.suppression_list import (
+    EVERYTHING,
+    TYPES,
+    Changes,
+    Entry,
+    Place,
+    Question,
+    Removal,
+    Saying,
+    SuppressionType,
+    Walked,
+    Wish,
+    address_key,
+)
 
 TOMBSTONES_KEPT_MS: Final = 90 * 86_400_000
 
@@ -25,6 +41,7 @@ class DatabaseSuppressionList(Holder):
     def __init__(self, database: Database, clock: Clock) -> None:
         super().__init__(database, clock)
         self._pruning = Pruning(database, clock)
+        self._sayings = Sayings(database)
 
     async def apply(self, envelope: Envelope, sayings: Sequence[Saying]) -> bool:
         """One transaction. Without sayings nothing is written, only the checksum compared.
@@ -35,90 +52,113 @@ class DatabaseSuppressionList(Holder):
             await self._database.read(lambda connection: ledger.check(connection, suppressions_ledger, envelope))
             return True
         now_ms = self._now_ms()
-        async with self._database.writing() as connection:
-            if not await connection.run_sync(
-                ledger.enter, self._database, suppressions_ledger, envelope=envelope, now_ms=now_ms
-            ):
+
+        def work(connection: Connection) -> bool:
+            if not ledger.enter(connection, self._database, suppressions_ledger, envelope=envelope, now_ms=now_ms):
                 return False
-            await self._upsert(connection, sayings)
-        await self._prune(now_ms)
-        return True
+            self._sayings.say(connection, sayings)
+            return True
+
+        is_new = await self._database.write(work)
+        if is_new:
+            await self._prune(now_ms)
+        return is_new
 
     async def say(self, sayings: Sequence[Saying]) -> None:
-        """Manual sayings, in one transaction."""
+        """Sayings of any time, in one transaction."""
         if sayings:
-            async with self._database.writing() as connection:
-                await self._upsert(connection, sayings)
+            await self._database.write(lambda connection: self._sayings.say(connection, sayings))
+
+    async def put(self, wishes: Sequence[Wish]) -> None:
+        """Suppress as of now, in one transaction."""
+        if wishes:
+            now_ms = self._now_ms()
+            await self._database.write(lambda connection: self._sayings.put(connection, wishes, now_ms))
+
+    async def remove(
+        self,
+        recipient: str,
+        *,
+        subaccount_id: int,
+        types: Sequence[SuppressionType] = TYPES,
+        list_id: str | None = None,
+    ) -> Removal:
+        """Delete as of now, in one transaction."""
+        now_ms = self._now_ms()
+        question = Question(subaccount_id, address_key(recipient), tuple(types), list_id=list_id)
+        return await self._database.write(lambda connection: self._sayings.remove(connection, question, now_ms))
 
     async def check(self, recipient: str, subaccount_id: int | None = None) -> list[Entry]:
-        """By subaccount and type."""
-        statement = select(suppressions).where(
-            suppressions.c.recipient == address_key(recipient), suppressions.c.suppressed
-        )
-        if subaccount_id is not None:
-            statement = statement.where(suppressions.c.subaccount_id == subaccount_id)
-        async with self._database.reading() as connection:
-            rows = await connection.execute(statement.order_by(suppressions.c.subaccount_id, suppressions.c.type))
-            return [
-                Entry(
-                    subaccount_id=row.subaccount_id,
-                    recipient=row.recipient,
-                    type=row.type,
-                    source=row.source,
-                    description=row.description,
-                    created_at_ms=row.created_at_ms,
-                    updated_at_ms=row.said_at_ms,
-                )
-                for row in rows
-            ]
+        """By subaccount, type and list. Mail servers ask it of each message: see `Product.glance`."""
+        key = address_key(recipient)
+        if subaccount_id is None:
+            rows = await self._database.glance(CHECK, key)
+        else:
+            rows = await self._database.glance(CHECK_ONE, key, subaccount_id)
+        return [Entry(*row) for row in rows]
 
-    async def count(self) -> int:
-        """Entries that hold, counted along an index of just these."""
-        async with self._database.reading() as connection:
-            return (await connection.execute(select(func.count()).where(suppressions.c.suppressed))).scalar_one()
+    async def count(self, question: Question = EVERYTHING) -> int:
+        """Without conditions along an index of just these."""
+        counted = select(func.count()).select_from(suppressions).where(*suppression_search.conditions(question))
+        return await self._database.read(lambda connection: connection.execute(counted).scalar_one())
 
-    async def _upsert(self, connection: AsyncConnection, sayings: Sequence[Saying]) -> None:
-        new = self._database.insert(suppressions)
-        said, stands = new.excluded, suppressions.c
-        is_greater = or_(
-            said.said_at_ms > stands.said_at_ms,
-            and_(said.said_at_ms == stands.said_at_ms, said.said_id > stands.said_id),
+    async def search(self, question: Question, *, count_max: int, offset: int = 0) -> list[Entry]:
+        """One moment's."""
+        found = suppression_search.ordered(question).limit(count_max).offset(offset)
+        return await self._database.read(lambda connection: suppression_search.entries(connection, found))
+
+    async def walk(self, question: Question, place: Place | None = None, *, count_max: int) -> Walked:
+        """By what stands in `place`; nothing is kept here between two calls."""
+        return await self._database.read(
+            lambda connection: suppression_search.walk(connection, question, place, count_max)
         )
-        values: dict[str, ColumnElement[Any]] = {
-            name: said[name] for name in ("suppressed", "said_at_ms", "said_id", "source", "description")
-        }
-        still_suppressed = and_(stands.suppressed, said.suppressed)
-        values["created_at_ms"] = case((still_suppressed, stands.created_at_ms), else_=said.said_at_ms)
-        statement = new.on_conflict_do_update(
-            index_elements=[stands.recipient, stands.subaccount_id, stands.type], set_=values, where=is_greater
+
+    async def summary(self, subaccount_id: int | None = None) -> dict[str, int]:
+        """Counted, not kept."""
+        standing = suppression_search.conditions(Question(subaccount_id))
+        statement = select(suppressions.c.source, func.count()).where(*standing).group_by(suppressions.c.source)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return {source: count for source, count in rows}  # noqa: C416 rows are no pairs to `dict`
+
+    async def changes(self, since: int, *, count_max: int, subaccount_id: int | None = None) -> Changes:
+        """Along an index of the numbers."""
+        return await self._database.read(
+            lambda connection: suppression_search.changes(connection, since, count_max, subaccount_id)
         )
-        await connection.execute(statement, _rows(sayings))
+
+    async def can_resume(self, since: int) -> bool:
+        """By the greatest number of what was pruned."""
+        [[last, forgotten]] = await self._database.glance(CHANGES_KNOWN)
+        return not since or forgotten <= since <= last
+
+    async def last_change(self) -> int:
+        """One row."""
+        [[last, _forgotten]] = await self._database.glance(CHANGES_KNOWN)
+        return int(last)
 
     async def _prune(self, now_ms: int) -> None:
-        ledger_old = suppressions_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS
-        await self._pruning.run(suppressions_ledger, ledger_old)
-        said_before_ms = now_ms - TOMBSTONES_KEPT_MS
-        await self._pruning.run(
-            suppressions, and_(~suppressions.c.suppressed, suppressions.c.said_at_ms < said_before_ms)
-        )
+        if self._pruning.is_due(suppressions_ledger):
+            old = suppressions_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS
+            await self._pruning.run(suppressions_ledger, old)
+        if self._pruning.is_due(suppressions):
+            # Noted first: who reads changes must hear that it missed a deletion, even if we die in between.
+            said_before_ms = now_ms - TOMBSTONES_KEPT_MS
+            await self._database.write(lambda connection: connection.execute(FORGET, {"before_ms": said_before_ms}))
+            old = and_(~suppressions.c.suppressed, suppressions.c.said_at_ms < said_before_ms)
+            await self._pruning.run(suppressions, old)
 
 
-def _rows(sayings: Sequence[Saying]) -> list[dict[str, object]]:
-    """The last word about each, whatever the order in the envelope; sorted, so that two writers never wait crosswise."""
-    ordered = sorted(sayings, key=lambda each: (each.said_at_ms, each.said_id))
-    greatest = {(each.recipient, each.subaccount_id, each.type): each for each in ordered}
-    return [_row(greatest[key]) for key in sorted(greatest)]
-
-
-def _row(saying: Saying) -> dict[str, object]:
-    return {
-        "recipient": saying.recipient,
-        "subaccount_id": saying.subaccount_id,
-        "type": saying.type,
-        "suppressed": saying.suppressed,
-        "said_at_ms": saying.said_at_ms,
-        "said_id": saying.said_id,
-        "source": saying.source,
-        "description": saying.description,
-        "created_at_ms": saying.said_at_ms,
-    }
+# Made once: to build a statement costs more than to run it.
+_SHOWN: Final = select(*suppression_search.ENTRY).where(suppressions.c.suppressed)
+_ORDER: Final = (suppressions.c.subaccount_id, suppressions.c.type, suppressions.c.list_id)
+CHECK: Final = _SHOWN.where(suppressions.c.recipient == bindparam("recipient")).order_by(*_ORDER)
+CHECK_ONE: Final = CHECK.where(suppressions.c.subaccount_id == bindparam("subaccount_id"))
+CHANGES_KNOWN: Final = select(suppression_changes.c.last, suppression_changes.c.forgotten)
+_forgettable: Final = (
+    select(func.max(suppressions.c.change))
+    .where(~suppressions.c.suppressed, suppressions.c.said_at_ms < bindparam("before_ms"))
+    .scalar_subquery()
+)
+FORGET: Final = (
+    update(suppression_changes).where(_forgettable > suppression_changes.c.forgotten).values(forgotten=_forgettable)
+)

@@ -102,25 +102,43 @@ suppressions: Final = Table(
     Column("recipient", KeyText, primary_key=True),  # first: an address is asked for, often of all subaccounts
     Column("subaccount_id", BigInteger, primary_key=True, autoincrement=False),
     Column("type", AnyText, primary_key=True),
+    Column("list_id", AnyText, primary_key=True),  # empty: of no list
     Column("suppressed", Boolean, nullable=False),
     Column("said_at_ms", BigInteger, nullable=False),
     Column("said_id", AnyText, nullable=False),
     Column("source", AnyText, nullable=False),
     Column("description", AnyText, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False),  # grows in the order of commits
     sqlite_with_rowid=False,
 )
 Index(
     "suppressions_in_force",
     suppressions.c.subaccount_id,
+    suppressions.c.said_at_ms,
     sqlite_where=text("suppressed = 1"),
     postgresql_where=text("suppressed"),
 )
+Index(
+    "suppressions_updated",
+    suppressions.c.said_at_ms,
+    sqlite_where=text("suppressed = 1"),
+    postgresql_where=text("suppressed"),
+)
+Index("suppressions_changed", suppressions.c.change, unique=True)
 Index(
     "suppressions_tombstones",
     suppressions.c.said_at_ms,
     sqlite_where=text("suppressed = 0"),
     postgresql_where=text("NOT suppressed"),
+)
+
+suppression_changes: Final = Table(
+    "suppression_changes",
+    CONTROL,
+    Column("id", Integer, primary_key=True),  # one row, 1
+    Column("last", BigInteger, nullable=False),
+    Column("forgotten", BigInteger, nullable=False),  # no tombstone of a greater number was pruned
 )
 
 

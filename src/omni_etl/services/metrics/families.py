@@ -17,15 +17,18 @@ from omni_etl.services.metrics.counted import MINUTE_SECONDS, Counted, Numbers, 
 
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "type": (),
+    "hour": (),
     "domain": ("domain", "mailbox_provider", "mailbox_provider_region"),
     "campaign": ("campaign_id", "template_id"),
     "sender": ("sending_domain", "ip_pool", "sending_ip"),
     "reason": ("domain", "bounce_class", "reason"),
     "link": ("link_name",),
 }
-"""Each family's own dimensions, beside minute, subaccount and measure."""
+"""Each family's own dimensions, beside minute, subaccount and measure. The minute of "hour" is the hour's first."""
 
 DIMENSIONS: Final = tuple(dict.fromkeys(chain.from_iterable(FAMILIES.values())))
+HOUR: Final = list(FAMILIES).index("hour")
+HOUR_MINUTES: Final = 60
 KEYS_MAX: Final = max(map(len, FAMILIES.values()))
 _NUMBERS_MAX: Final = 2**63
 _FAMILIES: Final = pa.array([*FAMILIES, ""])
@@ -51,7 +54,7 @@ def columns(envelope: Envelope) -> Any:
     return pa.table(
         {
             "family": _FAMILIES.take(pa.array(np.append(asked.family[sample], len(FAMILIES)))),
-            "minute": _with_marker(events.minutes[event] * MINUTE_SECONDS, np.uint32),
+            "minute": _with_marker(_minutes(events, asked, sample) * MINUTE_SECONDS, np.uint32),
             "subaccount_id": _with_marker(events.subaccount_ids[event], np.uint32),
             **_texts(events, asked, sample),
             "events": _with_marker(np.bincount(row, minlength=count), np.uint64),
@@ -91,13 +94,23 @@ def _asked(events: Counted) -> _Asked:
 def _rows(events: Counted, asked: _Asked) -> tuple[Numbers, int]:
     """Which row each place counts in, and how many rows there are."""
     places, _ = grouped((events.minutes, 2**31), (events.subaccount_ids, 2**32))
+    places = places[asked.event]
+    hourly = asked.family == HOUR
+    by_hour, _ = grouped((events.minutes // HOUR_MINUTES, 2**31), (events.subaccount_ids, 2**32))
+    places[hourly] = by_hour[asked.event[hourly]]
     texts = len(events.texts)
     return grouped(
         (asked.family, len(FAMILIES)),
-        (places[asked.event], len(events.types)),
+        (places, len(events.types)),
         (asked.measure, texts),
         *((key, texts) for key in asked.keys),
     )
+
+
+def _minutes(events: Counted, asked: _Asked, sample: Numbers) -> Numbers:
+    """Of each row."""
+    minutes = events.minutes[asked.event[sample]]
+    return np.where(asked.family[sample] == HOUR, minutes - minutes % HOUR_MINUTES, minutes)
 
 
 def grouped(*keys: tuple[Numbers, int]) -> tuple[Numbers, int]:

@@ -3,6 +3,7 @@
 --
 --   family     dimensions beside minute and subaccount_id
 --   type       none; measure is the event type, so sum(events) is the number of events accepted
+--   hour       none; minute is the hour's first: what is asked of months, and of everything, is read from here
 --   domain     domain, mailbox_provider, mailbox_provider_region
 --   campaign   campaign_id, template_id
 --   sender     sending_domain, ip_pool, sending_ip
