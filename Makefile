@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WAYS := src tests bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint types layers test engines sim e2e bench docs lock clean
+.PHONY: help setup demo up check lint types layers test engines clients sim e2e bench docs lock clean
 
 help: ## show what can be done
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,14 @@ layers: setup ## import-linter: imports point down only
 	$(VENV)/bin/lint-imports
 
 test: setup ## every test but the end-to-end ones on other engines
-	$(RUN) -m pytest -m "not engines"
+	$(RUN) -m pytest -m "not engines and not clients"
 
 engines: setup ## end to end over SQS's protocol and on PostgreSQL
-	$(RUN) -m pytest -m engines
+	$(RUN) -m pytest -m "engines and not clients"
+
+clients: setup ## the official Node client against a filled system; needs node and npm
+	npm ci --silent --no-audit --no-fund --prefix tests/clients/node
+	$(RUN) -m pytest -m clients
 
 sim: setup ## the dangerous promises under faults, many seeds: SEEDS=200 for more
 	OMNI_SIM_SEEDS=$(or $(SEEDS),50) $(RUN) -m pytest tests/simulation
