@@ -20,7 +20,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.asker import Questions, Told
+from bench.asker import SHARES, Questions, Told
 from bench.corpus import corpus
 from bench.processes import Costs, Helper
 from bench.row import CountsError
@@ -36,7 +36,6 @@ LOAD_EVENTS_PER_SECOND: Final = 10_000
 LOAD_BODY_EVENTS: Final = 250
 WARM_SECONDS: Final = 3.0
 PER_SECOND: Final = {"search_recipient": 2.0, "search_message": 2.0, "time_series": 2.0, "suppression_check": 1_000.0}
-SHARES: Final = (50, 95, 99)
 SAMPLE: Final = """
 SELECT rcpt_to, message_id FROM message_events
 WHERE marker_key = '' AND message_id != '' AND cityHash64(message_id) % 50021 = 7 LIMIT 200
@@ -72,7 +71,7 @@ async def measure(events: int, seconds: float, console: Console) -> dict[str, An
                 cost = {name: each.cpu_seconds / seconds for name, each in costs.so_far().items()}
             finally:
                 await pacer.stop()
-    found = {name: {f"p{share}": each.percentile(share) for share in SHARES} for name, each in told}
+    found = {name: each.milliseconds for name, each in told}
     return {"api_ms": found, "api_stored_events": stored, "api_cores": cost}
 
 

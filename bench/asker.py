@@ -23,6 +23,7 @@ from omni_etl.clock import SystemClock
 from omni_etl.embedded.starter import watch_starter
 
 CONNECTIONS: Final = 16
+SHARES: Final = (50, 95, 99, 100)
 HEAD_END: Final = b"\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 LENGTH: Final = b"\r\ncontent-length:"
@@ -43,13 +44,9 @@ class Questions(msgspec.Struct, frozen=True):
 class Told(msgspec.Struct, frozen=True):
     """What became of it."""
 
-    milliseconds: list[float]  # sorted, one for each question
+    milliseconds: dict[str, float]  # p50, p95, p99, p100
     statuses: dict[str, int]
     cpu_seconds: float
-
-    def percentile(self, share: float) -> float:
-        """Of the times, in ms."""
-        return self.milliseconds[math.ceil(len(self.milliseconds) * share / 100) - 1]
 
 
 class Connection(asyncio.Protocol):
@@ -127,7 +124,7 @@ class Asker:
             self._next()
         await self._ended.wait()
         cost = resource.getrusage(resource.RUSAGE_SELF)
-        return Told(sorted(self._milliseconds), dict(self._statuses), cost.ru_utime + cost.ru_stime)
+        return Told(_percentiles(self._milliseconds), dict(self._statuses), cost.ru_utime + cost.ru_stime)
 
     def free(self, connection: Connection) -> None:
         """It may ask again."""
@@ -149,6 +146,11 @@ class Asker:
     def _next(self) -> None:
         while self._due and self._free:
             self._free.popleft().ask(*self._due.popleft())
+
+
+def _percentiles(milliseconds: list[float]) -> dict[str, float]:
+    inorder = sorted(milliseconds)
+    return {f"p{share}": inorder[math.ceil(len(inorder) * share / 100) - 1] for share in SHARES}
 
 
 async def _ask(questions: Questions) -> Told:

@@ -34,19 +34,17 @@ SELECT * REPLACE (
     replaceOne(replaceOne(raw, concat('"', message_id, '"'), concat('"{n}', substring(message_id, 2), '"')),
         concat('"', rcpt_to, '"'), concat('"{n}.', rcpt_to, '"')) AS raw
 )
-FROM message_events
-WHERE marker_key = '' AND envelope_key NOT LIKE '%-%'
+FROM (SELECT * FROM message_events WHERE marker_key = '' AND cut_day >= '{day}')
 SETTINGS max_insert_threads = 1, max_threads = 2
 """
 METRICS: Final = """
 INSERT INTO metrics ({columns})
-SELECT {columns} REPLACE (
+SELECT * REPLACE (
     now() + toIntervalHour(1) AS insert_until,
     cut_day - {n} AS cut_day,
     minute - toIntervalDay({n}) AS minute
 )
-FROM metrics
-WHERE marker_key = '' AND minute >= now() - toIntervalDay(1) - toIntervalHour(8)
+FROM (SELECT * FROM metrics WHERE marker_key = '' AND cut_day >= '{day}')
 SETTINGS max_insert_threads = 1, max_threads = 2
 """
 
@@ -61,11 +59,12 @@ async def fill(system: Running, load: Corpus) -> int:
     finally:
         await sender.stop()
     await settled(system, load)
+    [[day]] = await system.store.query("SELECT toString(min(cut_day)) FROM message_events")
     for number in range(1, COPIES + 1):
-        await asyncio.to_thread(_run, system, EVENTS.replace("{n}", str(number)))
+        await asyncio.to_thread(_run, system, EVENTS.replace("{n}", str(number)).replace("{day}", day))
     columns = ", ".join(str(name) for (name,) in await system.store.query(_COLUMNS))
     for number in range(1, METRICS_COPIES + 1):
-        await asyncio.to_thread(_run, system, METRICS.replace("{columns}", columns).replace("{n}", str(number)))
+        await asyncio.to_thread(_run, system, METRICS.replace("{columns}", columns).replace("{n}", str(number)).replace("{day}", day))
     [[stored]] = await system.store.query("SELECT count() FROM message_events WHERE marker_key = ''")
     if int(stored) != load.events * (COPIES + 1):
         raise CountsError(f"{stored} events are stored after copying, not {load.events * (COPIES + 1)}")

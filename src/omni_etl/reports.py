@@ -58,8 +58,10 @@ class ReportQuery:
     to_s: int  # exclusive
     figures: tuple[Figure, ...]
     by: tuple[str, ...] = ()
-    buckets: tuple[int, ...] = ()  # where the parts of a series begin; empty: it is no series
-    units: tuple[int, ...] = ()  # where the units begin in which messages are told apart; empty: minutes
+    buckets: Sequence[
+        int
+    ] = ()  # where the parts of a series begin, a range where it can be one; empty: it is no series
+    units: range | None = None  # where the units begin in which messages are told apart; None: minutes
     conditions: tuple[Conditions, ...] = ()  # all of them hold
     order_by: str = ""  # a figure, largest first; the first one where empty
     count_max: int | None = None  # rows

@@ -76,6 +76,33 @@ def test_an_hour_that_comes_twice_is_there_twice() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("precision", "begin", "end", "parts"),
+    [
+        ("hour", "2026-11-01T04:00", "2026-11-01T06:00", ["00:00-0400", "01:00-0400"]),  # ends when it is one again
+        ("15min", "2026-11-01T05:30", "2026-11-01T06:15", ["01:30-0400", "01:45-0400", "01:00-0500"]),
+    ],
+)
+def test_a_window_may_end_where_an_hour_comes_again(precision: str, begin: str, end: str, parts: list[str]) -> None:
+    """The clock on the wall shows the same then as before, and nothing is left out."""
+    zone = ZoneInfo("America/New_York")
+    at = [datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (begin, end)]
+    window = rounded(at[0], at[1], PRECISIONS[precision], zone)
+    assert [f"{each:%H:%M%z}" for each in window.buckets()] == parts
+
+
+def test_half_a_day_begins_once() -> None:
+    """Also where midnight comes twice, or a whole day never came."""
+    havana, apia = ZoneInfo("America/Havana"), ZoneInfo("Pacific/Apia")
+    twice = datetime(2026, 11, 1, 0, 30, tzinfo=havana, fold=1)
+    window = rounded(twice, twice + timedelta(hours=1), PRECISIONS["12hr"], havana)
+    assert [each.isoformat() for each in window.buckets()] == ["2026-11-01T00:00:00-04:00"]
+    begin, end = datetime(2011, 12, 29, tzinfo=apia), datetime(2012, 1, 1, tzinfo=apia)
+    assert [f"{each:%d %H}" for each in rounded(begin, end, PRECISIONS["12hr"], apia).buckets()] == [
+        "29 00", "29 12", "31 00", "31 12",
+    ]  # fmt: skip
+
+
 @given(
     name=st.sampled_from(sorted(PRECISIONS)),
     zone=st.sampled_from(ZONES).map(ZoneInfo),
@@ -91,7 +118,11 @@ def test_parts_cover_the_window_once(name: str, zone: ZoneInfo, begin_s: int, mi
     assert begins == sorted(set(begins))
     assert begins[0] == window.seconds[0] <= asked.timestamp()
     assert begins[-1] < end.timestamp() <= window.seconds[1]
-    assert set(begins) <= set(window.units() or begins)
+    assert begins == list(window.begins())
+    units = window.units()
+    if units is not None:  # each unit is in one part, or it is one at whose half hour the clocks were changed
+        assert units[0] <= begins[0]
+        assert set(begins) <= set(units) or "Lord_Howe" in zone.key
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """api.metrics: every metric is what counting the events one by one gives, in every grouping, window and filter."""
 
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -203,6 +206,8 @@ async def test_a_subaccounts_key_counts_its_own(searched: Api, counted: list[Eve
     """Whatever it asks for."""
     searched.key = await searched.parts.keys.create("theirs", subaccount_id=7)
     own = by_hand([each for each in counted if each.get("subaccount_id") == "7"])
+    lists = (await searched.call("GET", f"/api/v1/metrics/domains?from={FROM}&to={TO}")).body["results"]["domains"]
+    assert set(lists) == {field(each, "domain") for each in counted if each.get("subaccount_id") == "7"}
     [row] = await ask(searched, "")
     assert row == own
     [row] = await ask(searched, "", subaccounts="0")
@@ -211,14 +216,25 @@ async def test_a_subaccounts_key_counts_its_own(searched: Api, counted: list[Eve
     assert row == own
 
 
+async def test_a_key_needs_the_grant(searched: Api) -> None:
+    """For every report and list."""
+    searched.key = await searched.parts.keys.create("other", grants=frozenset({"events/view"}))
+    for path in ("", "/domains", "/deliverability", "/deliverability/attempt", "/deliverability/query-filters-schema"):
+        assert (await searched.call("GET", f"/api/v1/metrics{path}")).status == 403, path
+    searched.key = await searched.parts.keys.create("viewer", grants=frozenset({"metrics/view"}))
+    assert await ask(searched, "", metrics="count_sent") == [{"count_sent": 0}]
+
+
 async def test_everything_wrong_is_told_at_once(searched: Api) -> None:
     """An error for each rule, with its parameter."""
     query = "metrics=count_x&precision=2min&limit=0&timezone=Mars&order_by=y&subaccounts=a"
     answer = await searched.call("GET", f"/api/v1/metrics/deliverability/domain?{query}")
     assert answer.status == 400
-    wrong = {"metrics", "precision", "limit", "timezone", "order_by", "subaccounts"}
-    assert {each["param"] for each in answer.body["errors"]} == wrong
+    wrong = ["timezone", "precision", "from", "metrics", "order_by", "limit", "subaccounts"]
+    assert [each["param"] for each in answer.body["errors"]] == wrong
     assert answer.body["links"]
+    answer = await searched.call("GET", "/api/v1/metrics/domains?from=x&to=y&limit=0&timezone=Mars")
+    assert [each["param"] for each in answer.body["errors"]] == ["timezone", "from", "to", "limit"]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +246,9 @@ async def test_everything_wrong_is_told_at_once(searched: Api) -> None:
         ({"from": "2020-01-01T00:00", "metrics": "count_sent", "precision": "hour"}, "31 days"),
         ({"from": "1800-01-01T00:00", "metrics": "count_sent"}, "between"),
         ({"from": FROM}, "metrics is required"),
+        ({"from": FROM, "metrics": "count_sent", "subaccounts": "0" * 5000 + "x"}, "must be numbers"),
+        ({"from": FROM, "metrics": "count_sent", "subaccounts": "9" * 5000}, "must be numbers"),
+        ({"from": FROM, "metrics": "count_sent", "subaccounts": "2147483648"}, "must be numbers"),
     ],
 )
 async def test_a_broken_rule_is_named(query: dict[str, str], message: str, searched: Api) -> None:
@@ -237,6 +256,59 @@ async def test_a_broken_rule_is_named(query: dict[str, str], message: str, searc
     answer = await searched.call("GET", f"/api/v1/metrics/deliverability?{urlencode(query)}")
     assert answer.status == 400
     assert message in answer.error
+
+
+async def test_a_report_takes_no_notice_of_what_is_not_its_parameter(searched: Api, counted: list[Event]) -> None:
+    """As with any parameter that nobody knows; a number may have any zeros before it."""
+    for path, query in (
+        ("", {"limit": "x", "order_by": "y"}),
+        ("/time-series", {"limit": "x", "order_by": "y"}),
+        ("/attempt", {"limit": "x", "order_by": "y", "metrics": "z"}),
+        ("/delay-reason", {"order_by": "y", "metrics": "z"}),
+        ("/link-name", {"order_by": "y", "metrics": "count_clicked"}),
+    ):
+        assert isinstance(await ask(searched, path, **query), list), path
+    assert await ask(searched, "", subaccounts="0" * 5000 + "7") == await ask(searched, "", subaccounts="7")
+
+
+async def test_a_series_has_a_limit(searched: Api) -> None:
+    """It is refused before it is counted; a sum of the same years is no trouble."""
+    years = {"from": "1971-01-01T00:00", "to": "2099-12-01T00:00"}
+    for precision in ("12hr", "day"):
+        refused = await ask(searched, "/time-series", **years, precision=precision)
+        assert refused["errors"] == [{"message": "a series may have 10000 parts", "param": "precision"}]
+    assert len(await ask(searched, "/time-series", **years, precision="week")) < 10_000
+    assert len(await ask(searched, "", **years, precision="day")) == 1
+    long = {"from": "2010-06-01T00:00", "to": "2023-11-16T00:00", "timezone": "Europe/Berlin"}
+    assert len(await ask(searched, "/time-series", **long, precision="12hr")) == 2 * 4916
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/Berlin"])
+@pytest.mark.parametrize("precision", ["1min", "15min", "hour", "12hr"])
+async def test_parts_are_those_of_the_time_zone(
+    zone: str, precision: str, searched: Api, clickhouse: ClickHouseStore
+) -> None:
+    """Also in the night in which its clocks go back; hours of half past count their own messages."""
+    place = ZoneInfo(zone)
+    night = {"Australia/Lord_Howe": datetime(2023, 4, 1, 23, tzinfo=place)}.get(
+        zone,
+        datetime(2023, 11, 4, 23, tzinfo=place) if zone.startswith("A") else datetime(2023, 10, 28, 23, tzinfo=place),
+    )
+    begin = int(night.timestamp())
+    moved = [{**each, "timestamp": str(int(each["timestamp"]) - BEGIN + begin)} for each in decoded(mixed(400, seed=9))]
+    await put(clickhouse, [orjson.dumps(each) for each in moved])
+    window = {"from": f"{night:%Y-%m-%dT%H:%M}", "to": f"{night + timedelta(hours=5):%Y-%m-%dT%H:%M}"}
+    rows = await ask(searched, "/time-series", **window, timezone=zone, precision=precision)
+    begins = [int(datetime.fromisoformat(row["ts"]).timestamp()) for row in rows]
+    assert begins == sorted(set(begins))
+    assert [datetime.fromtimestamp(each, place).isoformat() for each in begins] == [row.pop("ts") for row in rows]
+    parts = grouped(moved, lambda each: bisect_right(begins, int(each["timestamp"])) - 1)
+    assert -1 not in parts
+    unit_seconds = {"hour": 10**9, "12hr": 3600 if place.utcoffset(night).seconds % 3600 == 0 else None}.get(
+        precision, 60
+    )
+    if unit_seconds is not None:
+        assert rows == [by_hand(parts[number], unit_seconds) for number in range(len(rows))]
 
 
 @pytest.mark.parametrize(

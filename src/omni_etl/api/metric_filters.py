@@ -26,6 +26,7 @@ UNKNOWN: Final = "subject_campaigns"  # no event has one: whoever asks for some 
 OPERATORS: Final = ("eq", "notEq", "like", "notLike")
 PART_CHARACTERS_MIN: Final = 3
 VALUES_MAX: Final = 1000
+DIGITS_MAX: Final = len(str(SUBACCOUNT_ID_MAX))
 _Values = dict[Literal["eq", "notEq", "like", "notLike"], list[str | int]]
 _Grouping = dict[Literal["AND", "OR"], dict[str, _Values]]
 
@@ -102,9 +103,10 @@ def conditions(parameters: Parameters) -> tuple[Conditions, ...]:
 def _checked(name: str, values: list[str]) -> list[str]:
     if name != "subaccounts":
         return values
-    if not all(each.isascii() and each.isdigit() and int(each[:11]) <= SUBACCOUNT_ID_MAX for each in values):
+    numbers = [each.lstrip("0") or "0" for each in values if each.isascii() and each.isdigit()]
+    if len(numbers) < len(values) or any(len(each) > DIGITS_MAX or int(each) > SUBACCOUNT_ID_MAX for each in numbers):
         raise invalid(name, "subaccounts must be numbers")
-    return [str(int(each)) for each in values]
+    return numbers
 
 
 def _of_json(text: str) -> tuple[Conditions, ...]:

@@ -42,6 +42,7 @@ DESCRIPTIONS: Final = {
 }
 BOUNCES: Final = Wish(OF_BOUNCES)
 FIXED: Final = Wish()
+UNLIMITED: Final = Wish(is_limited=False)
 ATTEMPTS: Final = tuple(
     Figure(attempt, frozenset({measure}))
     for attempt, measure in (("1", "delivered_first"), ("2", "delivered_second"), ("3+", "delivered_third_or_later"))
@@ -144,7 +145,7 @@ async def _delays(request: Request, *by: str) -> dict[str, Any]:
 @router.get("/attempt", openapi_extra=parameters_of(*PLAIN), responses=answer_of())
 async def by_attempt(request: Request) -> dict[str, Any]:
     """Deliveries by the attempt that succeeded."""
-    rows = await request.app.state.parts.reports.report(_fixed(asked(request, FIXED), *ATTEMPTS))
+    rows = await request.app.state.parts.reports.report(_fixed(asked(request, UNLIMITED), *ATTEMPTS))
     counts = rows[0].figures if rows else (0,) * len(ATTEMPTS)
     return {
         "results": [

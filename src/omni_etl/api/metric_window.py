@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 Step = Callable[[datetime, int], datetime]
 HOUR_SECONDS: Final = 3600
+DAY_SECONDS: Final = 24 * HOUR_SECONDS
 DAY: Final = timedelta(days=1)
 YEAR_MIN: Final = 1970
 YEAR_MAX: Final = 2100
-BUCKETS_MAX: Final = 100_000
+BUCKETS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Precision:
     name: str
     floor: Callable[[datetime], datetime]
     step: Step
+    seconds: int = 0  # of each part; 0 where they are not equally long
     span_max: timedelta | None = None
     unit: str = ""  # the precision in whose parts messages are told apart; empty: minutes
     is_utc: bool = False  # whatever the time zone that was asked for
@@ -34,7 +38,9 @@ def _minutes(size: int, moment: datetime) -> datetime:
 
 
 def _hours(size: int, moment: datetime) -> datetime:
-    return moment.replace(hour=moment.hour - moment.hour % size, minute=0, second=0, microsecond=0)
+    """An hour that comes twice is two hours; half a day in which it does begins with the first."""
+    fold = moment.fold if size == 1 else 0
+    return moment.replace(hour=moment.hour - moment.hour % size, minute=0, second=0, microsecond=0, fold=fold)
 
 
 def _month(moment: datetime) -> datetime:
@@ -46,9 +52,9 @@ def _week(moment: datetime) -> datetime:
     return _hours(24, moment) - moment.weekday() * DAY
 
 
-def _later(span: timedelta, moment: datetime, count: int) -> datetime:
+def _later(seconds: int, moment: datetime, count: int) -> datetime:
     """Of real time: an hour that a clock shows twice is there twice."""
-    return (moment.astimezone(UTC) + count * span).astimezone(moment.tzinfo)
+    return datetime.fromtimestamp(moment.timestamp() + count * seconds, moment.tzinfo)
 
 
 def _half_days(moment: datetime, count: int) -> datetime:
@@ -61,16 +67,20 @@ def _months(moment: datetime, count: int) -> datetime:
     return moment.replace(year=months // 12, month=months % 12 + 1)
 
 
+def _equal(name: str, floor: Callable[[datetime], datetime], seconds: int, **more: Any) -> Precision:
+    return Precision(name, floor, partial(_later, seconds), seconds, **more)
+
+
 PRECISIONS: Final = {
     each.name: each
     for each in (
-        Precision("1min", partial(_minutes, 1), partial(_later, timedelta(minutes=1)), timedelta(hours=24)),
-        Precision("5min", partial(_minutes, 5), partial(_later, timedelta(minutes=5)), timedelta(hours=24)),
-        Precision("15min", partial(_minutes, 15), partial(_later, timedelta(minutes=15)), timedelta(hours=48)),
-        Precision("hour", partial(_hours, 1), partial(_later, timedelta(hours=1)), timedelta(days=31), unit="hour"),
+        _equal("1min", partial(_minutes, 1), 60, span_max=DAY),
+        _equal("5min", partial(_minutes, 5), 300, span_max=DAY),
+        _equal("15min", partial(_minutes, 15), 900, span_max=2 * DAY),
+        _equal("hour", partial(_hours, 1), HOUR_SECONDS, span_max=31 * DAY, unit="hour"),
         Precision("12hr", partial(_hours, 12), _half_days, unit="hour"),
-        Precision("day", partial(_hours, 24), partial(_later, DAY), unit="day", is_utc=True),
-        Precision("week", _week, partial(_later, 7 * DAY), unit="day", is_utc=True),
+        _equal("day", partial(_hours, 24), DAY_SECONDS, unit="day", is_utc=True),
+        _equal("week", _week, 7 * DAY_SECONDS, unit="day", is_utc=True),
         Precision("month", _month, _months, unit="day", is_utc=True),
     )
 }
@@ -92,24 +102,35 @@ class Window:
         """Both, since the epoch."""
         return int(self.begin.timestamp()), int(self.end.timestamp())
 
+    def begins(self) -> Sequence[int]:
+        """When each part begins, in seconds since the epoch; a range where all are equally long."""
+        begin, end = self.seconds
+        if self.precision.seconds:
+            return range(begin, end, self.precision.seconds)
+        return tuple(islice(_stepped(self.begin, end, self.precision.step), BUCKETS_MAX + 1))
+
     def buckets(self) -> list[datetime]:
-        """Where each part begins."""
-        return list(_parts(self.begin, self.end, self.precision.step))
+        """The same as the clock on the wall shows it."""
+        return [datetime.fromtimestamp(each, self.begin.tzinfo) for each in self.begins()]
 
-    def units(self) -> tuple[int, ...]:
-        """Where each unit begins in which messages are told apart; none: minutes."""
+    def units(self) -> range | None:
+        """When each unit begins in which messages are told apart; None: minutes."""
         if not self.precision.unit:
-            return ()
+            return None
         unit = PRECISIONS[self.precision.unit]
-        return tuple(int(each.timestamp()) for each in _parts(unit.floor(self.begin), self.end, unit.step))
+        return range(int(unit.floor(self.begin).timestamp()), self.seconds[1], unit.seconds)
 
 
-def _parts(begin: datetime, end: datetime, step: Step) -> Iterator[datetime]:
-    count, at = 0, begin
-    while at < end:
-        yield at
-        count += 1
-        at = step(begin, count)
+def _stepped(begin: datetime, end_s: int, step: Step) -> Iterator[int]:
+    """By the clock on the wall; a time that it skips is the one behind it, and none comes twice."""
+    last_s = -1
+    for count in itertools.count():
+        at_s = int(step(begin, count).timestamp())
+        if at_s >= end_s:
+            return
+        if at_s > last_s:
+            yield at_s
+            last_s = at_s
 
 
 def rounded(begin: datetime, end: datetime, precision: Precision, zone: ZoneInfo) -> Window:
@@ -117,7 +138,7 @@ def rounded(begin: datetime, end: datetime, precision: Precision, zone: ZoneInfo
     where = ZoneInfo("UTC") if precision.is_utc else zone
     first = _real(precision.floor(begin.astimezone(where)))
     last = _real(precision.floor(end.astimezone(where)))
-    if last < end:
+    while last < end:  # once, but where clocks went back by less than a part
         last = _real(precision.step(last, 1))
     return Window(first, last, precision)
 

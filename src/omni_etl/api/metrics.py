@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Request
 
@@ -14,7 +16,7 @@ from omni_etl.api.caller import caller
 from omni_etl.api.metric_described import LIST, SERIES, SUMS, answer_of, parameters_of
 from omni_etl.api.metric_filters import SCHEMA
 from omni_etl.api.metric_formulas import EVERYWHERE, FORMULAS, NOTHING, OF_LINKS
-from omni_etl.api.metric_query import LIMIT, LIMIT_MAX, PATH, Asked, Wish, asked
+from omni_etl.api.metric_query import LIMIT, PATH, Asked, Problems, Wish, asked, limit_of
 from omni_etl.api.parameters import Parameters
 from omni_etl.api.problems import invalid
 from omni_etl.reports import Condition, Conditions, ReportQuery, ReportRow
@@ -54,7 +56,7 @@ LISTS: Final = {
 }
 LISTED_DAYS: Final = 31
 FULL: Final = Wish(EVERYWHERE, is_limited=False)
-GROUPED: Final = Wish(EVERYWHERE)
+GROUPED: Final = Wish(EVERYWHERE, is_ordered=True)
 IN_PARTS: Final = Wish(EVERYWHERE, is_series=True, is_limited=False)
 LINKED: Final = Wish(OF_LINKS)
 
@@ -111,12 +113,8 @@ async def summary(request: Request) -> dict[str, Any]:
 async def time_series(request: Request) -> dict[str, Any]:
     """A row for each part of the window, those too in which nothing happened."""
     found = asked(request, IN_PARTS)
-    buckets = found.window.buckets()
-    whole = query_of(found, *found.metrics)
-    begins = tuple(int(each.timestamp()) for each in buckets)
-    query = ReportQuery(
-        whole.from_s, whole.to_s, whole.figures, buckets=begins, units=whole.units, conditions=whole.conditions
-    )
+    begins, buckets = found.window.begins(), found.window.buckets()
+    query = replace(query_of(found, *found.metrics), buckets=begins)
     rows = {row.bucket: row for row in await request.app.state.parts.reports.report(query)}
     return {
         "results": [
@@ -148,7 +146,7 @@ async def query_filters_schema() -> dict[str, Any]:
 )
 async def by_subject_campaign(request: Request) -> dict[str, Any]:
     """Nothing: this is of a product that looks into mailboxes."""
-    asked(request, Wish(frozenset(NOTHING)))
+    asked(request, Wish(frozenset(NOTHING), is_ordered=True))
     return {"results": []}
 
 
@@ -159,7 +157,7 @@ async def by_watched_domain(request: Request) -> dict[str, Any]:
     """Sums by the big mailbox domains."""
     found = asked(request, GROUPED)
     watched = Conditions((Condition("domain", "eq", WATCHED),))
-    among = Asked(found.window, found.metrics, (*found.conditions, watched), found.limit, found.order_by)
+    among = replace(found, conditions=(*found.conditions, watched))
     return {"results": await _grouped(request, among, "domain", "watched_domain")}
 
 
@@ -174,14 +172,15 @@ def _shown(dimension: str, value: str) -> str | int:
 
 
 async def _list(request: Request, name: str) -> dict[str, Any]:
-    parameters = Parameters.of(request)
-    zone = parameters.zone("timezone")
+    parameters, problems = Parameters.of(request), Problems()
     now = datetime.fromtimestamp(request.app.state.parts.clock.now(), UTC)
-    end = parameters.moment("to", zone) or now + timedelta(minutes=1)
-    begin = parameters.moment("from", zone) or now - timedelta(days=LISTED_DAYS)
+    zone = problems.of(lambda: parameters.zone("timezone"), ZoneInfo("UTC"))
+    begin = problems.of(lambda: parameters.moment("from", zone) or now - timedelta(days=LISTED_DAYS), now)
+    end = problems.of(lambda: parameters.moment("to", zone) or now + timedelta(minutes=1), now)
+    limit = problems.of(lambda: limit_of(parameters), LIMIT)
+    problems.check()
     if begin >= end:
         raise invalid("from", "from must be before to")
-    limit = parameters.number("limit", default=LIMIT, least=1, most=LIMIT_MAX)
     values: Sequence[str] = []
     if LISTS[name]:
         values = await request.app.state.parts.reports.values(

@@ -114,9 +114,15 @@ def family_of(query: ReportQuery) -> str | None:
 
 def _is_by_hours(query: ReportQuery) -> bool:
     """Whether every boundary is one of an hour, as roll-ups have them, and messages are not told apart in minutes."""
-    if not query.units and any(figure.of == "messages" for figure in query.figures):
+    if query.units is None and any(figure.of == "messages" for figure in query.figures):
         return False
-    return not any(at % HOUR_SECONDS for at in (query.from_s, query.to_s, *query.buckets, *query.units))
+    boundaries = [query.from_s, query.to_s, *_bounds(query.buckets), *_bounds(query.units or ())]
+    return not any(each % HOUR_SECONDS for each in boundaries)
+
+
+def _bounds(begins: Sequence[int]) -> Sequence[int]:
+    """What all boundaries are sums of."""
+    return (begins.start, begins.step) if isinstance(begins, range) else begins
 
 
 def _statement(query: ReportQuery) -> tuple[str, dict[str, Any]]:
@@ -133,8 +139,8 @@ def _statement(query: ReportQuery) -> tuple[str, dict[str, Any]]:
     order = [each.name for each in query.figures].index(query.order_by) if query.order_by else 0
     statement = Template(sql.query("reports")).substitute(
         source=sql.query("reports_events" if family is None else "reports_rollups"),
-        bucket=_begin("buckets", query.buckets, parameters) if query.buckets else "toInt64(0)",
-        unit=_begin("units", query.units, parameters) if query.units else "minute",
+        bucket=_begin(query.buckets) if query.buckets else "toInt64(0)",
+        unit=_begin(query.units) if query.units is not None else "minute",
         keys="".join(f"{key}, " for key in keys),
         key_columns="".join(f"{_column(name)} AS {key}, " for key, name in zip(keys, query.by, strict=True)),
         figures=", ".join(f"{expression} AS {name}" for name, expression in figures.items()),
@@ -165,10 +171,12 @@ def _figures(figures: Sequence[Figure], *, is_merged: bool) -> Iterator[tuple[st
         yield f"f{number}", f"toInt64(sumIf({figure.of}, {these})){less}"
 
 
-def _begin(name: str, begins: Sequence[int], parameters: dict[str, Any]) -> str:
-    """Where the part begins that a minute is in."""
-    parameters[name] = list(begins)
-    return f"roundDown(toInt64(toUnixTimestamp(minute)), {{{name}:Array(Int64)}})"
+def _begin(begins: Sequence[int]) -> str:
+    """When the part begins that a minute is in. The times are ours, and too many for a parameter."""
+    at = "toInt64(toUnixTimestamp(minute))"
+    if isinstance(begins, range):
+        return f"{begins.start} + intDiv({at} - {begins.start}, {begins.step}) * {begins.step}"
+    return f"roundDown({at}, {list(begins)}::Array(Int64))"
 
 
 def _column(dimension: str) -> str:
