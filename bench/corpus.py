@@ -60,17 +60,17 @@ class Corpus:
             yield decompressor.decompress(body).split(b"\n")
 
 
-def corpus(count: int, *, body_events: int = BODY_EVENTS) -> Corpus:
-    """Make `count` events, or take those that an earlier run made."""
+def corpus(count: int, *, body_events: int = BODY_EVENTS, stretched: int = 1) -> Corpus:
+    """Make `count` events, or take those that an earlier run made; they happened in so many times the time."""
     period = int(SystemClock().now() // PERIOD_SECONDS)
     place = Path(tempfile.gettempdir()) / "omni-bench-corpus"
-    directory = place / f"{VERSION}-{period}-{count}-{body_events}"
+    directory = place / f"{VERSION}-{period}-{count}-{body_events}-{stretched}"
     if not (directory / EXPECTED_FILE).exists():
         _forget_others(place, period)
         place.mkdir(exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=place, prefix="making-"))
         try:
-            found = _make(made, count, body_events, directory)
+            found = _make(made, count, body_events, stretched, directory)
             (made / EXPECTED_FILE).write_text(json.dumps(asdict(found)))
             made.rename(directory)
         except BaseException:
@@ -94,10 +94,13 @@ class _Part:
     body_bytes: int
 
 
-def _make(made: Path, count: int, body_events: int, directory: Path) -> Corpus:
+def _make(made: Path, count: int, body_events: int, stretched: int, directory: Path) -> Corpus:
     counts = [count // PARTS_COUNT + (number < count % PARTS_COUNT) for number in range(PARTS_COUNT)]
     now = SystemClock().now()
-    work = [(made / f"part-{number}", each, SEED + number, now, body_events) for number, each in enumerate(counts)]
+    work = [
+        (made / f"part-{number}", each, SEED + number, (now, stretched), body_events)
+        for number, each in enumerate(counts)
+    ]
     with multiprocessing.get_context("spawn").Pool(PARTS_COUNT) as pool:
         parts = pool.starmap(_make_part, work)
     types = sum((part.types for part in parts), Counter[str]())
@@ -113,12 +116,15 @@ def _make(made: Path, count: int, body_events: int, directory: Path) -> Corpus:
     )
 
 
-def _make_part(path: Path, count: int, seed: int, now: float, body_events: int) -> _Part:
+def _make_part(path: Path, count: int, seed: int, when: tuple[float, int], body_events: int) -> _Part:
     expected = Expectation()
     bodies: list[bytes] = []
     raw_bytes = 0
     compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    now, stretched = when
     lines = iter(sorted(events(count, seed=seed, now=now), key=_time))
+    if stretched > 1:
+        lines = (_earlier(line, int(now), stretched) for line in lines)
     while chunk := list(islice(lines, body_events)):
         expected.add(chunk)
         body = b"\n".join(chunk)
@@ -126,6 +132,11 @@ def _make_part(path: Path, count: int, seed: int, now: float, body_events: int) 
         bodies.append(compressor.compress(body))
     path.write_bytes(msgspec.msgpack.encode(bodies))
     return _Part(expected.types, expected.suppressed, len(bodies), raw_bytes, sum(map(len, bodies)))
+
+
+def _earlier(line: bytes, now: int, stretched: int) -> bytes:
+    at = _time(line)
+    return line.replace(b'"timestamp":"%d"' % at, b'"timestamp":"%d"' % (now - stretched * (now - at)), 1)
 
 
 class _Timed(msgspec.Struct):

@@ -27,8 +27,11 @@ STORE_PAUSE_SECONDS: Final = 0.1  # asking costs the store some milliseconds
 API_PAUSE_SECONDS: Final = 0.05
 LOST_SECONDS: Final = 90.0
 SUBACCOUNT: Final = "4242"  # the load has none of it, so its webhook gets probes only
-TIME: Final = 1_750_000_000  # of the first watch; a minute later for each that follows
+DAYS_BACK: Final = (
+    20  # the first watch's probes: young enough to be taken, older than any load; a minute later for each that follows
+)
 OK: Final = 200
+DAY_SECONDS: Final = 86_400
 CLOCK: Final = SystemClock()
 PROBE: Final = re.compile(rb'"event_id":"(probe-\d+-\d+)"')
 SEARCH: Final = "SELECT event_id FROM message_events WHERE marker_key = '' AND timestamp = toDateTime64({time:UInt32}, 3) AND type = 'delivery'"
@@ -42,7 +45,7 @@ class Watch:
         self._system = system
         self._session = session
         self._number = number
-        self._time = TIME + number * 60
+        self._time = int(CLOCK.now()) - DAYS_BACK * DAY_SECONDS + number * 60
         self._accepted_at: dict[str, float] = {}
         self._seen_at: dict[str, dict[str, float]] = {effect: {} for effect in EFFECTS}
 

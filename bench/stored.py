@@ -64,7 +64,9 @@ async def fill(system: Running, load: Corpus) -> int:
         await asyncio.to_thread(_run, system, EVENTS.replace("{n}", str(number)).replace("{day}", day))
     columns = ", ".join(str(name) for (name,) in await system.store.query(_COLUMNS))
     for number in range(1, METRICS_COPIES + 1):
-        await asyncio.to_thread(_run, system, METRICS.replace("{columns}", columns).replace("{n}", str(number)).replace("{day}", day))
+        await asyncio.to_thread(
+            _run, system, METRICS.replace("{columns}", columns).replace("{n}", str(number)).replace("{day}", day)
+        )
     [[stored]] = await system.store.query("SELECT count() FROM message_events WHERE marker_key = ''")
     if int(stored) != load.events * (COPIES + 1):
         raise CountsError(f"{stored} events are stored after copying, not {load.events * (COPIES + 1)}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from omni_etl.api.auth import needs
 from omni_etl.api.metric_described import PLAIN, SUMS, answer_of, parameters_of
 from omni_etl.api.metric_formulas import FORMULAS, OF_BOUNCES
 from omni_etl.api.metric_query import Asked, Wish, asked
-from omni_etl.api.metrics import VIEW, figures, query_of
+from omni_etl.api.metrics import VIEW, figures, in_json, query_of
 from omni_etl.bounce import CLASSES, Category
 from omni_etl.reports import Figure, ReportQuery
 
@@ -56,31 +56,31 @@ router = APIRouter(prefix="/metrics/deliverability", tags=["Metrics"], dependenc
 
 
 @router.get("/bounce-reason", openapi_extra=parameters_of("limit", *SUMS), responses=answer_of())
-async def by_bounce_reason(request: Request) -> dict[str, Any]:
+async def by_bounce_reason(request: Request) -> Response:
     """Bounces by what the other side said."""
     return await _bounces(request, "reason", "bounce_class")
 
 
 @router.get("/bounce-reason/domain", openapi_extra=parameters_of("limit", *SUMS), responses=answer_of())
-async def by_bounce_reason_and_domain(request: Request) -> dict[str, Any]:
+async def by_bounce_reason_and_domain(request: Request) -> Response:
     """The same by the recipients' domains too."""
     return await _bounces(request, "reason", "bounce_class", "domain")
 
 
 @router.get("/bounce-classification", openapi_extra=parameters_of("limit", *SUMS), responses=answer_of())
-async def by_bounce_classification(request: Request) -> dict[str, Any]:
+async def by_bounce_classification(request: Request) -> Response:
     """Bounces by their class."""
     return await _bounces(request, "bounce_class")
 
 
-async def _bounces(request: Request, *by: str) -> dict[str, Any]:
+async def _bounces(request: Request, *by: str) -> Response:
     found = asked(request, BOUNCES)
     query = query_of(found, *found.metrics, by=by, count_max=found.limit)
     rows = []
     for row in await request.app.state.parts.reports.report(query):
         keys = dict(zip(by, row.by, strict=True))
         rows.append({**figures(row, found.metrics), **_class(keys.pop("bounce_class")), **keys})
-    return {"results": rows}
+    return in_json({"results": rows})
 
 
 def _class(code: str) -> dict[str, Any]:
@@ -95,18 +95,18 @@ def _class(code: str) -> dict[str, Any]:
 
 
 @router.get("/rejection-reason", openapi_extra=parameters_of("limit", *PLAIN), responses=answer_of())
-async def by_rejection_reason(request: Request) -> dict[str, Any]:
+async def by_rejection_reason(request: Request) -> Response:
     """What was not taken in, by the reason that was given."""
     return await _rejections(request, "reason")
 
 
 @router.get("/rejection-reason/domain", openapi_extra=parameters_of("limit", *PLAIN), responses=answer_of())
-async def by_rejection_reason_and_domain(request: Request) -> dict[str, Any]:
+async def by_rejection_reason_and_domain(request: Request) -> Response:
     """The same by the recipients' domains too."""
     return await _rejections(request, "reason", "domain")
 
 
-async def _rejections(request: Request, *by: str) -> dict[str, Any]:
+async def _rejections(request: Request, *by: str) -> Response:
     found = asked(request, FIXED)
     rows = []
     for category, figure in REJECTED_BY.items():
@@ -120,26 +120,26 @@ async def _rejections(request: Request, *by: str) -> dict[str, Any]:
             {"count_rejected": row.figures[0], **said, **dict(zip(by, row.by, strict=True))} for row in of_category
         ]
     rows.sort(key=lambda row: -int(str(row["count_rejected"])))
-    return {"results": rows[: found.limit]}
+    return in_json({"results": rows[: found.limit]})
 
 
 @router.get("/delay-reason", openapi_extra=parameters_of("limit", *PLAIN), responses=answer_of())
-async def by_delay_reason(request: Request) -> dict[str, Any]:
+async def by_delay_reason(request: Request) -> Response:
     """Delays by what the other side said."""
     return await _delays(request, "reason")
 
 
 @router.get("/delay-reason/domain", openapi_extra=parameters_of("limit", *PLAIN), responses=answer_of())
-async def by_delay_reason_and_domain(request: Request) -> dict[str, Any]:
+async def by_delay_reason_and_domain(request: Request) -> Response:
     """The same by the recipients' domains too."""
     return await _delays(request, "reason", "domain")
 
 
-async def _delays(request: Request, *by: str) -> dict[str, Any]:
+async def _delays(request: Request, *by: str) -> Response:
     found = asked(request, FIXED)
     metrics = ("count_delayed", "count_delayed_first")
     rows = await request.app.state.parts.reports.report(_fixed(found, *(FORMULAS[name] for name in metrics), by=by))
-    return {"results": [{**figures(row, metrics), **dict(zip(by, row.by, strict=True))} for row in rows]}
+    return in_json({"results": [{**figures(row, metrics), **dict(zip(by, row.by, strict=True))} for row in rows]})
 
 
 @router.get("/attempt", openapi_extra=parameters_of(*PLAIN), responses=answer_of())

@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Request
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
 
 from omni_etl.api.auth import needs
 from omni_etl.api.caller import caller
@@ -69,6 +70,11 @@ def figures(row: ReportRow | None, metrics: Sequence[str]) -> dict[str, int]:
     return {name: next(counted) if counted is not None and name in FORMULAS else 0 for name in metrics}
 
 
+def in_json(body: dict[str, Any]) -> Response:
+    """An answer of many rows: FastAPI's own way takes ten times as long, in which nobody else is answered."""
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
 def query_of(
     found: Asked, *metrics: str, by: Sequence[str] = (), order_by: str = "", count_max: int | None = None
 ) -> ReportQuery:
@@ -110,27 +116,28 @@ async def summary(request: Request) -> dict[str, Any]:
 
 
 @router.get("/deliverability/time-series", openapi_extra=parameters_of(*SERIES), responses=answer_of())
-async def time_series(request: Request) -> dict[str, Any]:
+async def time_series(request: Request) -> Response:
     """A row for each part of the window, those too in which nothing happened."""
     found = asked(request, IN_PARTS)
     begins, buckets = found.window.begins(), found.window.buckets()
     query = replace(query_of(found, *found.metrics), buckets=begins)
     rows = {row.bucket: row for row in await request.app.state.parts.reports.report(query)}
-    return {
+    body = {
         "results": [
             {**figures(rows.get(begin), found.metrics), "ts": at.isoformat(timespec="seconds")}
             for begin, at in zip(begins, buckets, strict=True)
         ]
     }
+    return in_json(body)
 
 
 @router.get("/deliverability/link-name", openapi_extra=parameters_of("limit", *SUMS), responses=answer_of())
-async def by_link(request: Request) -> dict[str, Any]:
+async def by_link(request: Request) -> Response:
     """Clicks by the name of the link, or its address where it has none."""
     found = asked(request, LINKED)
     query = query_of(found, *found.metrics, by=["link_name"], count_max=found.limit)
     rows = await request.app.state.parts.reports.report(query)
-    return {"results": [{**figures(row, found.metrics), "link_name": row.by[0]} for row in rows]}
+    return in_json({"results": [{**figures(row, found.metrics), "link_name": row.by[0]} for row in rows]})
 
 
 @router.get(
@@ -153,12 +160,12 @@ async def by_subject_campaign(request: Request) -> dict[str, Any]:
 @router.get(
     "/deliverability/watched-domain", openapi_extra=parameters_of("limit", "order_by", *SUMS), responses=answer_of()
 )
-async def by_watched_domain(request: Request) -> dict[str, Any]:
+async def by_watched_domain(request: Request) -> Response:
     """Sums by the big mailbox domains."""
     found = asked(request, GROUPED)
     watched = Conditions((Condition("domain", "eq", WATCHED),))
     among = replace(found, conditions=(*found.conditions, watched))
-    return {"results": await _grouped(request, among, "domain", "watched_domain")}
+    return in_json({"results": await _grouped(request, among, "domain", "watched_domain")})
 
 
 async def _grouped(request: Request, found: Asked, dimension: str, name: str) -> list[dict[str, Any]]:
@@ -171,7 +178,7 @@ def _shown(dimension: str, value: str) -> str | int:
     return int(value) if dimension == "subaccount_id" else value
 
 
-async def _list(request: Request, name: str) -> dict[str, Any]:
+async def _list(request: Request, name: str) -> Response:
     parameters, problems = Parameters.of(request), Problems()
     now = datetime.fromtimestamp(request.app.state.parts.clock.now(), UTC)
     zone = problems.of(lambda: parameters.zone("timezone"), ZoneInfo("UTC"))
@@ -191,16 +198,16 @@ async def _list(request: Request, name: str) -> dict[str, Any]:
             count_max=limit,
             subaccount_id=caller(request).subaccount_id,
         )
-    return {"results": {name: values}}
+    return in_json({"results": {name: values}})
 
 
 def _add_groups() -> None:
     """A route for each group and list: they differ in a name."""
     for name, dimension in GROUPS.items():
 
-        async def by_one(request: Request, dimension: str = dimension) -> dict[str, Any]:
+        async def by_one(request: Request, dimension: str = dimension) -> Response:
             found = asked(request, GROUPED)
-            return {"results": await _grouped(request, found, dimension, dimension)}
+            return in_json({"results": await _grouped(request, found, dimension, dimension)})
 
         _add(
             f"/deliverability/{name}",
@@ -212,7 +219,7 @@ def _add_groups() -> None:
         )
     for name in LISTS:
 
-        async def one_list(request: Request, name: str = name) -> dict[str, Any]:
+        async def one_list(request: Request, name: str = name) -> Response:
             return await _list(request, name)
 
         _add(f"/{name}", one_list, f"The {name.replace('-', ' ')} that events named.", *LIST, schema={"type": "object"})
