@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bench import latency, two_parents
+from bench import api, backlog, latency, two_parents
 from bench.corpus import corpus
 from bench.plan import Scale
 from bench.result import Results
@@ -31,6 +31,14 @@ async def run(groups: Sequence[str], results: Results, scale: Scale, console: Co
         console.print(f"two_parents: {found['two_parents_ratio']:.2f} times as fast as one", highlight=False)
     if "latency" in groups:
         found |= await _latency(results, scale, console)
+    if "api" in groups:
+        asked = await api.measure(scale.api_events, scale.api_seconds, console)
+        console.print(api.table(asked))
+        found |= asked
+    if "backlog" in groups:
+        waited = await backlog.measure(scale.backlog_events, console)
+        console.print(waited, highlight=False)
+        found |= waited
     return found
 
 

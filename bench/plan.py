@@ -14,7 +14,7 @@ from bench.row import Row, Skipped
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 ROWS: Final = ("hose", "services", "end_to_end", "bare_limit", "rabbitmq", "outage")
-GROUPS: Final = (*ROWS, "two_parents", "latency")
+GROUPS: Final = (*ROWS, "two_parents", "latency", "api", "backlog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,31 @@ class Scale:
     outage_seconds: float
     latency_seconds: float  # at each share of the rate
     rounds: int  # of the rows that take turns
+    api_events: int  # sent; ten times as many are stored, and asked
+    api_seconds: float
+    backlog_events: int  # that wait when complaints come
 
 
-FULL: Final = Scale(events=600_000, rabbitmq_events=60_000, outage_seconds=600.0, latency_seconds=30.0, rounds=3)
-QUICK: Final = Scale(events=60_000, rabbitmq_events=10_000, outage_seconds=20.0, latency_seconds=8.0, rounds=1)
+FULL: Final = Scale(
+    events=600_000,
+    rabbitmq_events=60_000,
+    outage_seconds=600.0,
+    latency_seconds=30.0,
+    rounds=3,
+    api_events=1_000_000,
+    api_seconds=40.0,
+    backlog_events=3_600_000,
+)
+QUICK: Final = Scale(
+    events=60_000,
+    rabbitmq_events=10_000,
+    outage_seconds=20.0,
+    latency_seconds=8.0,
+    rounds=1,
+    api_events=50_000,
+    api_seconds=10.0,
+    backlog_events=600_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

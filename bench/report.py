@@ -48,6 +48,15 @@ EXPLAINED: Final = """
 """
 
 
+API_EXPLAINED: Final = """In ms, over HTTP, {events} events stored, while 10,000 a second come in: each kind of question but the last once a second, the
+suppression check a thousand times a second, all at the same time and on the same cores. A question that waits for a connection
+took as long as from the time at which it was due.
+"""
+BACKLOG_EXPLAINED: Final = """From the hose's 200 for a spam complaint to "suppressed" at the check, while {before:,} bulk envelopes waited at the beginning,
+{after:,} at the end, and more came in as fast as the hose took them: p50 {p50:,.0f} ms, p99 {p99:,.0f} ms.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """Everything of one run of the benchmark."""
@@ -101,6 +110,11 @@ def page(findings: Findings) -> str:
             "\n## How long it takes\n",
             "From the hose's 200 to each service's effect, in ms, at shares of the end-to-end rate (database queue).\n",
             *_markdown(("% of the rate", "effect", "p50", "p99"), _latencies(said)),
+            "\n## The API\n",
+            API_EXPLAINED.format(events=f"{said.get('api_stored_events') or 0:,}"),
+            *_markdown(("question", "p50", "p95", "p99"), _api(said)),
+            "\n## A complaint behind a backlog\n",
+            _backlog(said),
             "\n## What each process cost\n",
             "CPU microseconds an event, and the most resident memory in MiB, in the run in the middle.\n",
             *_markdown(("row", "process: µs (MiB)", "notes"), [_costs(each) for each in results.values() if each.runs]),
@@ -166,6 +180,24 @@ def _latencies(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         for share, effects in found.items()
         for effect, spans in effects.items()
     ]
+
+
+def _api(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    found = said.get("api_ms") or {}
+    return [
+        (name.replace("_", " "), *(f"{spans[share]:,.1f}" for share in ("p50", "p95", "p99")))
+        for name, spans in found.items()
+    ]
+
+
+def _backlog(said: Mapping[str, Any]) -> str:
+    found = said.get("backlog")
+    if found is None:
+        return "Did not run.\n"
+    spans = found["suppressed_ms"]
+    return BACKLOG_EXPLAINED.format(
+        before=found["bulk_envelopes_before"], after=found["bulk_envelopes_after"], p50=spans["p50"], p99=spans["p99"]
+    )
 
 
 def _shown(value: float | None, form: str) -> str:
