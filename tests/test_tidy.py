@@ -43,8 +43,6 @@ MIRRORED_ELSEWHERE = {
     "reports": "api/test_metrics.py",
     "backends/clickhouse_reports": "api/test_metrics.py",
     "api/metric_formulas": "api/test_metrics.py",
-    "api/metric_filters": "api/test_metrics.py",
-    "api/metric_query": "api/test_metrics.py",
     # the OpenAPI document is held against the API as a whole
     "api/metric_described": "clients/test_openapi.py",
     # the demo's vocabulary shows in its events

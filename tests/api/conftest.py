@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.api.counted_events import Event, decoded, mixed
+from tests.api.counted_events import put as put_counted
 from tests.api.customer import Customer, serving
 from tests.api.server import Api, running
 
@@ -31,3 +33,12 @@ async def searched(tmp_path: Path, clickhouse: ClickHouseStore, store_url: str) 
     async with running(tmp_path / "database", store_url=store_url) as subject:
         subject.key = await subject.parts.keys.create("test")
         yield subject
+
+
+@pytest.fixture
+async def counted(searched: Api, clickhouse: ClickHouseStore) -> list[Event]:
+    """Events of three hours, in several envelopes."""
+    lines = [mixed(400, seed=seed) for seed in range(3)]
+    for seq, each in enumerate(lines, start=1):
+        await put_counted(clickhouse, each, seq=seq)
+    return decoded([line for each in lines for line in each])
