@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from omni_etl.cli import suppression_lines
@@ -177,6 +177,7 @@ ENTRIES = st.builds(
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson"])
 @given(entries=st.lists(ENTRIES, min_size=1, max_size=5))
+@example(entries=[entry("a@x.example", "transactional", "Manually Added", "\r", 0)])
 def test_what_is_written_is_read(kind: Format, entries: list[Entry]) -> None:
     """To the millisecond, whatever the description."""
     found = read(written(entries, kind, is_first=True), kind)
@@ -189,5 +190,5 @@ def test_what_is_written_is_read(kind: Format, entries: list[Entry]) -> None:
 
 def test_a_list_without_entries_has_its_head() -> None:
     """So that it can be imported, too."""
-    assert written([], "csv", is_first=True).decode().split(",") == [*suppression_lines.COLUMNS[:-1], "updated\n"]
+    assert written([], "csv", is_first=True).decode().split(",") == [*suppression_lines.COLUMNS[:-1], "updated\r\n"]
     assert read(written([], "csv", is_first=True)) == []

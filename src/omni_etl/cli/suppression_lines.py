@@ -62,7 +62,8 @@ def written(entries: Iterable[Entry], kind: Format, *, is_first: bool) -> bytes:
     if kind == "ndjson":
         return b"".join(orjson.dumps({k: v for k, v in row.items() if v not in ("", 0)}) + b"\n" for row in rows)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    # RFC 4180's line end; and before Python 3.13 a "\r" is quoted only where the line end holds one.
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     if is_first:
         writer.writeheader()
     writer.writerows(rows)
