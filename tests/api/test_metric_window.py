@@ -91,12 +91,22 @@ def test_a_window_may_end_where_an_hour_comes_again(precision: str, begin: str, 
     assert [f"{each:%H:%M%z}" for each in window.buckets()] == parts
 
 
+def test_a_window_holds_its_end_where_clocks_go_back_by_half_a_part() -> None:
+    """One part more than the clock on the wall lets expect."""
+    zone = ZoneInfo("Australia/Lord_Howe")
+    end = datetime(2026, 4, 5, 1, 45, tzinfo=zone, fold=1)
+    window = rounded(datetime(2026, 4, 5, tzinfo=zone), end, PRECISIONS["hour"], zone)
+    assert [f"{each:%H:%M%z}" for each in window.buckets()] == ["00:00+1100", "01:00+1100", "01:30+1030"]
+    assert window.seconds[1] >= end.timestamp()
+
+
 def test_half_a_day_begins_once() -> None:
     """Also where midnight comes twice, or a whole day never came."""
     havana, apia = ZoneInfo("America/Havana"), ZoneInfo("Pacific/Apia")
     twice = datetime(2026, 11, 1, 0, 30, tzinfo=havana, fold=1)
     window = rounded(twice, twice + timedelta(hours=1), PRECISIONS["12hr"], havana)
     assert [each.isoformat() for each in window.buckets()] == ["2026-11-01T00:00:00-04:00"]
+    assert window.begin.isoformat() == "2026-11-01T00:00:00-04:00"
     begin, end = datetime(2011, 12, 29, tzinfo=apia), datetime(2012, 1, 1, tzinfo=apia)
     assert [f"{each:%d %H}" for each in rounded(begin, end, PRECISIONS["12hr"], apia).buckets()] == [
         "29 00", "29 12", "31 00", "31 12",
