@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -59,7 +60,7 @@ def _scripted(script: _Script) -> Iterator[str]:
         server.server_close()
 
 
-def _hose(url: str, waits: list[float], **kwargs: int) -> Hose:
+def _hose(url: str, waits: list[float], **kwargs: Any) -> Hose:
     hose = Hose(url, **kwargs)
 
     def _pause(seconds: float) -> bool:

@@ -85,6 +85,18 @@ def test_the_spelling_of_pythons_json_hides_nothing(line: bytes, reason: str) ->
         check(line)
 
 
+@pytest.mark.parametrize("timestamp", [b'"1764000000"', b"1764000000", b'"1764000000.9"', b'"2025-11-24T16:00:00Z"'])
+def test_an_event_that_lies_too_long_back_is_refused(timestamp: bytes) -> None:
+    """However its time is written; that very second is young enough, and without a limit any is."""
+    line = b'{"type":"open","timestamp":%b}' % timestamp
+    assert check(line) is not None
+    assert check(line, since=1_764_000_000) is not None
+    with pytest.raises(
+        Refused, match="timestamp 1764000000 is before 1764000001, the oldest taken now; imports say old=true"
+    ):
+        check(line, since=1_764_000_001)
+
+
 @pytest.mark.parametrize("ensure_ascii", [True, False])
 def test_what_pythons_json_writes_passes(ensure_ascii: bool) -> None:  # noqa: FBT001 a pytest parameter
     """With its spaces and its escapes, as most producers in Python send it."""

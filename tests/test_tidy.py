@@ -26,6 +26,8 @@ MIRRORED_ELSEWHERE = {
     # contracts are tested by one suite each, on every backend
     "outbox": "contracts/test_outbox.py",
     "poster": "contracts/test_poster.py",
+    "erasure": "contracts/test_erasures.py",
+    "backends/database/erasures": "contracts/test_erasures.py",
     "backends/database/deliveries": "contracts/test_deliveries.py",
     "store": "contracts/test_store.py",
     "event_search": "contracts/test_event_search.py",

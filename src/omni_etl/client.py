@@ -51,7 +51,8 @@ class SendReport:
 class Hose:
     """Sends events to `omni hose`. May be shared by threads; usable as a context manager.
 
-    What `send` reports as accepted is on the hose's disk and will arrive, once.
+    What `send` reports as accepted is on the hose's disk and will arrive, once. Events that lie long back are refused but for
+    `old`, an import.
 
     Raises:
         SendError: `url` is no address.
@@ -59,11 +60,17 @@ class Hose:
     """
 
     def __init__(
-        self, url: str, *, timeout_seconds: float = 30.0, connections: int = 4, tries_max: int = TRIES_MAX
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 30.0,
+        connections: int = 4,
+        tries_max: int = TRIES_MAX,
+        old: bool = False,
     ) -> None:
         if not re.match(r"https?://[^/]", url):
             raise SendError(f"{url!r} is no address of a hose; it looks like http://127.0.0.1:8125")
-        self._url = url.rstrip("/") + "/v1/events"
+        self._url = url.rstrip("/") + "/v1/events" + ("?old=true" if old else "")
         self._tries_max = tries_max
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=10.0)
         self._rng = random.Random()  # noqa: S311 spreads retries, keeps no secret

@@ -108,8 +108,8 @@ class Checked(NamedTuple):
 _hot_fields: Final = msgspec.json.Decoder(HotFields)
 
 
-def check(line: bytes) -> Checked | None:
-    """Decide whether one JSON object may enter, and answer its canonical line.
+def check(line: bytes, *, since: int = 0) -> Checked | None:
+    """Decide whether one JSON object may enter, and answer its canonical line; not if its time is before `since`.
 
     Takes the flat form or `{"msys": {group: {...}}}`. None for SparkPost's probe `{"msys": {}}`, which holds no event.
     Numbers where SparkPost has string scalars become strings; ISO 8601 timestamps become epoch seconds (rounded down).
@@ -138,7 +138,7 @@ def check(line: bytes) -> Checked | None:
         if event is None:
             return None
         canonical = orjson.dumps(event)
-    return _check_fields(event, canonical)
+    return _check_fields(event, canonical, since)
 
 
 def with_event_id(line: bytes, event_id: str) -> bytes:
@@ -151,7 +151,7 @@ def suppresses(type_name: str, bounce_class: str | None) -> bool:
     return type_name in SUPPRESSING_TYPES or (type_name in BOUNCE_TYPES and bounce_class in SUPPRESSING_BOUNCE_CLASSES)
 
 
-def _check_fields(event: dict[str, Any], canonical: bytes) -> Checked:
+def _check_fields(event: dict[str, Any], canonical: bytes, since: int) -> Checked:
     try:
         fields = _hot_fields.decode(canonical)
         good = _timestamp_is_canonical(fields.timestamp)
@@ -165,18 +165,24 @@ def _check_fields(event: dict[str, Any], canonical: bytes) -> Checked:
             raise Refused(_in_words(error)) from None
         if not _timestamp_is_canonical(fields.timestamp):
             raise Refused(f"timestamp must be epoch seconds before 2100, found {fields.timestamp!r}")
-    if fields.type not in TYPES:
-        raise Refused(f"unknown event type {fields.type[:64]!r}")
-    if fields.event_id is not None and not fields.event_id:
-        raise Refused("event_id is empty")
-    if fields.subaccount_id:
-        _check_subaccount(fields.subaccount_id)
+    _check_values(fields, since)
     has_id = fields.event_id is not None
     if not has_id and "event_id" in event:
         canonical = orjson.dumps({name: value for name, value in orjson.loads(canonical).items() if name != "event_id"})
     if len(canonical) > LINE_BYTES_MAX:
         raise Refused(f"longer than {LINE_BYTES_MAX} bytes in canonical form ({len(canonical)})")
     return Checked(fields.type, canonical, has_id, suppresses(fields.type, fields.bounce_class))
+
+
+def _check_values(fields: HotFields, since: int) -> None:
+    if int(fields.timestamp) < since:
+        raise Refused(f"timestamp {fields.timestamp} is before {since}, the oldest taken now; imports say old=true")
+    if fields.type not in TYPES:
+        raise Refused(f"unknown event type {fields.type[:64]!r}")
+    if fields.event_id is not None and not fields.event_id:
+        raise Refused("event_id is empty")
+    if fields.subaccount_id:
+        _check_subaccount(fields.subaccount_id)
 
 
 def _unwrap(event: dict[str, Any]) -> dict[str, Any] | None:

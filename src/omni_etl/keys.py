@@ -17,6 +17,7 @@ GRANTS: Final = (
     "suppression_list/view",
     "suppression_list/modify",
     "ingest",
+    "ingest/old",
 )
 """All there are; a key without a list has every one, also those that come later."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 REGISTRATION_SECONDS: Final = 10.0  # until a new service is owed: several times what a parent takes to hear of it
+ERASURES: Final = "erasures"  # in a parent's report: how many erasures hold for everything that it has under way
 CLOCKS_APART_SECONDS: Final = 3.0  # between machines of a fleet, at most; and less than the above less a hearing
 
 

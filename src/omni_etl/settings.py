@@ -17,6 +17,7 @@ from omni_etl.errors import SettingsError
 
 MIB: Final = 1024 * 1024
 MINUTE_SECONDS: Final = 60
+DAY_SECONDS: Final = 86_400
 PREFIX: Final = "OMNI_"
 
 
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     )
     intake_uncut_bytes_max: int = Field(
         32 * MIB, ge=1024, description="Bytes of accepted lines waiting for their envelope; more is 503."
+    )
+    event_age_days_max: int = Field(
+        30,
+        ge=0,
+        description="Days after which an event is too old to be taken, imports (`omni send --old`) aside; 0: never.",
     )
     requests_count_max: int = Field(1_000_000, ge=0, description="Requests remembered to recognise a repetition.")
     requests_age_seconds_max: int = Field(86_400, ge=0, description="Seconds for which a request is remembered.")
@@ -173,6 +179,24 @@ class Settings(BaseSettings):
         ge=0,
         le=5,
         description="Seconds for which an envelope waits for others before it is inserted: few, large inserts cost less.",
+    )
+    retention_events_days: int = Field(
+        10,
+        ge=7,
+        le=36_500,
+        description="Days for which the store keeps events, after the day on which they were cut into envelopes.",
+    )
+    retention_minutes_days: int = Field(
+        31,
+        ge=7,
+        le=36_500,
+        description="Days for which it keeps metrics by the minute, and with them all their dimensions.",
+    )
+    retention_hours_days: int = Field(
+        731,
+        ge=7,
+        le=36_500,
+        description="Days for which it keeps metrics by the hour; at least as long as by the minute.",
     )
     store_timeout_seconds: float = Field(60.0, gt=0, description="Seconds after which a store call counts as failed.")
 

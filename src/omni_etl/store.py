@@ -42,6 +42,19 @@ class Marker:
     row_count: int
 
 
+LEDGER_DAYS: Final = 60
+"""For which a marker stands at least, as long as the database's ledgers keep a key; what is kept less long takes its own along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Days for which rows are kept after the day of their envelope's cut."""
+
+    events_days: int
+    minutes_days: int  # of metrics by the minute
+    hours_days: int  # of metrics by the hour; no less
+
+
 class Store(Protocol):
     """Every method raises `UnavailableError` when the engine is away, full or too slow; then nothing is known."""
 

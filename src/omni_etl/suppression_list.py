@@ -179,6 +179,14 @@ class SuppressionList(Protocol):
         """
         ...
 
+    async def withdraw(self, recipient: str) -> int:
+        """For an erasure: end every entry of the recipient, also those for compliance, and tell of it; how many."""
+        ...
+
+    async def forget(self, recipient: str) -> None:
+        """For an erasure: drop the tombstones. Whoever does not follow changes at this moment has to begin anew."""
+        ...
+
     async def check(self, recipient: str, subaccount_id: int | None = None) -> list[Entry]:
         """The entries that hold for this address; of all subaccounts where None."""
         ...

@@ -50,6 +50,7 @@ LINES: Final[dict[str, str]] = {
     # children
     "service_started": "The service inside a child reached its engine.",
     "service_waiting": "The service's engine is away at start; it tries again by itself.",
+    "envelope_expired": "An envelope came so late that the store would not keep it, or not know it again; done without its rows.",
     "service_failed": "A service raised an error of our own; logged whole, the envelope is tried again.",
     # webhooks
     "webhook_attempt_failed": "A customer's server did not take a batch; with the time of the next attempt.",
@@ -110,6 +111,12 @@ service_sided: Final = Counter(
     "omni_service_envelopes_sided", "Envelopes sent to a siding.", ["service"], registry=NUMBERS
 )
 service_dead: Final = Counter("omni_service_envelopes_dead", "Envelopes given up.", ["service"], registry=NUMBERS)
+service_erased: Final = Counter(
+    "omni_service_events_erased",
+    "Events left out because their recipient was erased after them, by service.",
+    ["service"],
+    registry=NUMBERS,
+)
 service_circuit_open: Final = Gauge(
     "omni_service_circuit_open", "1 while a circuit is open.", ["service"], registry=NUMBERS
 )

@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,18 +11,18 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 from tests.api.server import Answer, Api, running
-from tests.hose.hoses import event
+from tests.hose.hoses import LIMITS, event
 from tests.hose.served import served
 
 INGEST = "/api/v1/ingest/events"
 ONE, TWO = event(1), event(2)
 
 
-async def handed_in(api: Api, body: bytes, **headers: str) -> Answer:
+async def handed_in(api: Api, body: bytes, asked: str = "", **headers: str) -> Answer:
     """As a client of SparkPost's does."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     sent = {"Authorization": api.key, "Content-Type": "application/x-ndjson", **named}
-    async with api.session.post(api.url + INGEST, data=body, headers=sent) as answer:
+    async with api.session.post(api.url + INGEST + asked, data=body, headers=sent) as answer:
         return Answer(answer.status, await answer.json(), answer.headers)
 
 
@@ -97,6 +98,19 @@ async def test_only_whom_it_was_granted(api: Api) -> None:
     for grants, subaccount_id in ((["events/view"], None), (None, 7), (["ingest"], 7)):
         api.key = await api.parts.keys.create("x", grants=grants, subaccount_id=subaccount_id)
         assert (await handed_in(api, ONE)).status == 403, (grants, subaccount_id)
+
+
+async def test_old_events_take_a_grant_of_their_own(tmp_path: Path) -> None:
+    """Whoever may import says so in the address; for everyone else the hose's limit stands."""
+    with served(tmp_path / "hose", limits=replace(LIMITS, event_age_seconds_max=86_400)) as hose:
+        async with before(hose.url, tmp_path) as api:
+            assert (await handed_in(api, ONE)).status == 400
+            assert (await handed_in(api, ONE, "?old=true")).status == 403
+            api.key = await api.parts.keys.create("importer", grants=["ingest", "ingest/old"])
+            assert (await handed_in(api, ONE, "?old=yes")).status == 400
+            assert (await handed_in(api, ONE)).status == 400
+            assert (await handed_in(api, ONE, "?old=true")).status == 200
+    assert hose.queue.lines() == [ONE]
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import urllib3
 from tests.certificates import certified
 from tests.cli.conftest import Started
 
+from omni_etl.clock import SystemClock
 from omni_etl.embedded.ports import free_ports
 from omni_etl.embedded.up import answers
 
@@ -53,7 +54,7 @@ def test_the_hose_starts_alone_and_stops_in_order(started: Started) -> None:
     [port] = free_ports(1)
     process = started("-m", "omni_etl", "hose", OMNI_HOSE_PORT=str(port))
     assert get(port, "/health").json()["status"] == "ok"
-    event = {"type": "open", "timestamp": "1700000000", "rcpt_to": "a@example.com"}
+    event = {"type": "open", "timestamp": str(int(SystemClock().now())), "rcpt_to": "a@example.com"}
     answer = urllib3.request("POST", f"http://127.0.0.1:{port}/v1/events", json=event, timeout=5)
     assert answer.json()["accepted"] == 1
     code, said = ended(process)

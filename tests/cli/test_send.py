@@ -3,12 +3,13 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.hose.hoses import event
+from tests.hose.hoses import LIMITS, event
 from tests.hose.served import Served, served
 
 from omni_etl.cli.send import REJECTIONS_SHOWN_MAX, send_paths
@@ -25,10 +26,11 @@ def hose(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def _send(url: str, *paths: object, as_json: bool = False, connections: int = 2) -> tuple[int, str]:
+def _send(url: str, *paths: object, as_json: bool = False, connections: int = 2, old: bool = False) -> tuple[int, str]:
     said = io.StringIO()
     console = Console(file=said, width=500)
-    code = send_paths([str(path) for path in paths], url=url, connections=connections, as_json=as_json, console=console)
+    named = [str(path) for path in paths]
+    code = send_paths(named, url=url, connections=connections, as_json=as_json, console=console, old=old)
     return code, said.getvalue()
 
 
@@ -50,6 +52,16 @@ def test_sending_a_file_twice_means_it(tmp_path: Path) -> None:
     with served(tmp_path / "spool") as hose:
         assert [_send(hose.url, tmp_path / "a")[0] for _ in range(2)] == [0, 0]
     assert hose.queue.lines() == [event(1)] * 2
+
+
+def test_old_events_are_sent_as_an_import(tmp_path: Path) -> None:
+    """Refused without a word about it, with what to do."""
+    (tmp_path / "a").write_bytes(event(1))
+    with served(tmp_path / "spool", limits=replace(LIMITS, event_age_seconds_max=86_400)) as hose:
+        code, said = _send(hose.url, tmp_path / "a")
+        assert (code, "imports say old=true" in said) == (1, True)
+        assert _send(hose.url, tmp_path / "a", old=True)[0] == 0
+    assert hose.queue.lines() == [event(1)]
 
 
 def test_refused_lines_are_shown_with_file_and_line(hose: Served, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from tests.builders import envelope, line
@@ -107,6 +108,18 @@ async def test_an_envelope_is_put_once_whichever_way(outbox: Outbox) -> None:
     with pytest.raises(IdConflictError):
         await outbox.put_claimed(numbered(1, "open"), [batch(3)], claim_seconds=30)
     assert [each.batch.id for each in await claim(outbox)] == ["batch-1"]
+
+
+async def test_batches_of_a_paused_webhook_do_not_wait_for_ever(outbox: Outbox, clock: ManualClock) -> None:
+    """After two weeks they are given up, and counted so; those of others wait on, whatever holds them up."""
+    others = replace(batch(2), webhook_id="other")
+    await outbox.put(numbered(1), [batch(1), others])
+    for days, given_up in ((13, 0), (2, 10)):
+        clock.advance(days * 86_400)
+        assert await outbox.claim(count_max=0, claim_seconds=30, paused=["w"]) == []
+        counts = await outbox.counts()
+        assert (counts.given_up_events, counts.waiting_events) == (given_up, 20 - given_up)
+    assert [each.batch.id for each in await claim(outbox)] == [others.id]
 
 
 async def test_what_is_given_back_is_due_at_once(outbox: Outbox, clock: ManualClock) -> None:

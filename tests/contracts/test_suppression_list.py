@@ -427,3 +427,35 @@ async def test_the_list_is_a_fold_over_the_sayings(
 
 def _key(of: Saying | Entry) -> tuple[object, ...]:
     return of.recipient, of.subaccount_id, of.type, of.list_id
+
+
+async def test_an_erased_recipient_is_withdrawn_and_then_forgotten(suppressed: SuppressionList) -> None:
+    """Whoever follows changes hears of the end of each entry, for compliance too; whoever does not must begin anew."""
+    others = replace(BOUNCE, recipient="bob@example.com")
+    await suppressed.say([BOUNCE, replace(BOUNCE, subaccount_id=7, source=COMPLIANCE), others])
+    since = await suppressed.last_change()
+    assert await suppressed.withdraw("ann@example.com") == 2
+    assert await suppressed.check("ann@example.com") == []
+    told = await suppressed.changes(since, count_max=10)
+    assert [(each.saying.recipient, each.saying.suppressed) for each in told.changes] == [
+        ("ann@example.com", False)
+    ] * 2
+    assert await suppressed.can_resume(since)
+    await suppressed.forget("ann@example.com")
+    assert not await suppressed.can_resume(told.up_to)
+    assert [each.saying.recipient for each in (await suppressed.changes(0, count_max=10)).changes] == [
+        "bob@example.com"
+    ]
+    assert await suppressed.can_resume(await suppressed.last_change())
+
+
+async def test_forgetting_takes_nothing_that_was_said_since(suppressed: SuppressionList) -> None:
+    """It is newer than the erasure. And where nothing is forgotten, nobody begins anew."""
+    await suppressed.say([BOUNCE])
+    await suppressed.withdraw("ann@example.com")
+    assert await suppressed.withdraw("ann@example.com") == 0
+    await suppressed.put([Wish(0, "ann@example.com", "transactional")])
+    since = await suppressed.last_change()
+    await suppressed.forget("ann@example.com")
+    assert len(await suppressed.check("ann@example.com")) == 1
+    assert await suppressed.can_resume(since)

@@ -42,7 +42,7 @@ def test_the_vendors_own_samples_arrive_whole(tmp_path: Path) -> None:
     samples = [next(iter(each["msys"].values())) for each in json.loads(SAMPLES.read_text())]
     with up(tmp_path) as system, listening() as batches:
         watch_everything(system, batches.target)
-        sent = omni("send", str(SAMPLES), "--url", system.places["hose_url"], "--json")
+        sent = omni("send", str(SAMPLES), "--old", "--url", system.places["hose_url"], "--json")
         assert json.loads(sent.stdout)["accepted"] == len(samples)
         wait_until(lambda: len(batches.events()) >= len(samples), "all samples were delivered")
         wait_until(lambda: system.totals().message_events >= len(samples), "all samples are stored")
@@ -59,7 +59,7 @@ def test_a_bounce_suppresses_and_is_found_everywhere(tmp_path: Path) -> None:
             watch_everything(system, batches.target)
             line = json.dumps(BOUNCE).encode()
             sent = subprocess.run(
-                [sys.executable, "-m", "omni_etl", "send", "-", "--url", system.places["hose_url"]],
+                [sys.executable, "-m", "omni_etl", "send", "-", "--old", "--url", system.places["hose_url"]],
                 input=line,
                 check=True,
             )

@@ -14,13 +14,15 @@ import pytest
 import urllib3
 from tests.e2e.system import up, wait_until
 
+from omni_etl.clock import SystemClock
+
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(120),
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
 ]
 
-EVENT = b'{"type":"delivery","timestamp":"1700000000","event_id":"p1","rcpt_to":"a@example.com"}'
+EVENT = b'{"type":"delivery","timestamp":"%d","event_id":"p1","rcpt_to":"a@example.com"}' % SystemClock().now()
 CALLS = "fsync,fdatasync,write,writev,sendto,sendmsg"
 
 

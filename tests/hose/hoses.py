@@ -39,6 +39,7 @@ LIMITS = HoseLimits(
     waiting_bytes_max=8 * MIB,
     uncut_bytes_max=8 * MIB,
     sends_in_flight_max=4,
+    event_age_seconds_max=0,
 )
 
 

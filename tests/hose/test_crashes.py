@@ -178,12 +178,11 @@ class HoseWithFaults(RuleBasedStateMachine):
                 await self.hose.accept(b"\n".join(lines))
             except IntakeError:
                 writing = None
-            else:
-                if segments_in(self.directory) != before:
-                    writing = None
-                    self.accepted.update(lines)
             self.unsure.update(lines)
         left = await crash(self.hose, into=self.root / str(next(self.numbers)))
+        if writing is not None and segments_in(left) != before:  # a segment came or went: the commit was known to be durable
+            writing = None
+            self.accepted.update(lines)
         if writing is not None and len(self.queue.sent) == sent_count:  # only what was not durable can be torn
             path = segments.path_of(left, segments_in(left)[-1])
             path.write_bytes(path.read_bytes()[: max(size, path.stat().st_size - writing[1])])

@@ -15,7 +15,7 @@ from omni_etl.hose.room import Room
 
 
 def _examiner() -> Examiner:
-    return Examiner(raw_bytes_max=64 * MIB, clock=ManualClock())
+    return Examiner(raw_bytes_max=64 * MIB, event_age_seconds_max=0, clock=ManualClock())
 
 
 async def _examine(
@@ -81,6 +81,27 @@ async def test_lines_wait_for_room_and_hold_up_only_what_comes_behind_them() -> 
         assert not waiting.done()
         others.change(0)
         assert [each.checked.accepted for each in await asyncio.gather(waiting, behind)] == [1, 1]
+
+
+async def test_what_lies_too_long_back_is_refused_event_by_event() -> None:
+    """By the clock as it is then; an import takes it, and is another request than the one that was refused."""
+    clock = ManualClock()
+    examiner = Examiner(raw_bytes_max=64 * MIB, event_age_seconds_max=86_400, clock=clock)
+    at = int(clock.now())
+    lines = [event(age, timestamp=str(at - age)) for age in (0, 86_400, 86_401)]
+    body = b"\n".join(lines)
+    names = set()
+    for _ in range(2):  # unknown at first, then by their looks
+        found = await _examine(examiner, body)
+        assert (found.checked.accepted, found.checked.rejections.count) == (2, 1)
+        [rejection] = found.checked.rejections.answer(2).rejected
+        assert (rejection.line, "imports say old=true" in rejection.reason) == (3, True)
+        imported = await _examine(examiner, body, Request(old=True))
+        assert (imported.checked.accepted, imported.checked.rejections.count) == (3, 0)
+        names |= {found.name, imported.name}
+    assert len(names) == 2
+    clock.advance(1)
+    assert (await _examine(examiner, body)).checked.accepted == 1
 
 
 async def test_a_refused_body_gives_the_turn_to_the_next() -> None:

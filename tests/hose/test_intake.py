@@ -69,6 +69,24 @@ def test_nothing_valid_is_400_with_the_reasons(hose: Served) -> None:
     assert (status, answer["accepted"], [each["line"] for each in answer["rejected"]]) == (400, 0, [1, 2])
 
 
+def test_an_import_says_that_its_events_are_old(tmp_path: Path) -> None:
+    """In the address; anything else there is a mistake."""
+    with served(tmp_path, limits=replace(LIMITS, event_age_seconds_max=86_400)) as hose, urllib3.PoolManager() as pool:
+        answers = {
+            asked: pool.request("POST", f"{hose.url}/v1/events{asked}", body=ONE)
+            for asked in ("", "?old=false", "?old=true", "?old=1")
+        }
+    assert {asked: each.status for asked, each in answers.items()} == {
+        "": 400,
+        "?old=false": 400,
+        "?old=true": 200,
+        "?old=1": 400,
+    }
+    assert "imports say old=true" in answers[""].json()["rejected"][0]["reason"]
+    assert answers["?old=1"].json() == {"errors": [{"message": "old must be true or false"}]}
+    assert hose.queue.lines() == [ONE]
+
+
 def test_the_probe_of_sparkpost_is_answered_kindly(hose: Served) -> None:
     """It only asks whether we are here."""
     assert _post(hose, b'[{"msys":{}}]', content_type="application/json")[:2] == (200, {"accepted": 0, "rejected": []})

@@ -129,7 +129,7 @@ def _agree(shapes: Shapes, lines: Sequence[bytes]) -> int:
             continue
         known_count += 1
         try:
-            checked = check(line)
+            checked = check(line, since=shapes.since)
         except Refused as refused:
             raise AssertionError(f"{line!r} passed, but {refused}") from None
         assert checked is not None, line
@@ -210,6 +210,48 @@ def test_any_event_and_any_damage_to_it_gets_no_other_verdict(
     damaged = line[:start] + data.draw(PIECES) + line[end:]
     _agree(shapes, [damaged])
     _agree(shapes, [GOOD, damaged, *lines])
+
+
+@given(
+    st.integers(1, 86_400 * 1_000),
+    st.integers(0, 2_900_000_000),
+    st.lists(st.integers(-100, 100) | st.integers(-(10**7), 10**7), min_size=1),
+)
+def test_no_event_is_known_that_is_too_old(age_seconds: int, second: int, beside: list[int]) -> None:
+    """Whatever the limit, and also when it moves or goes again; nobody takes what `check` refuses."""
+    times = [max(0, second + each) for each in [0, -1, *beside]]
+    lines = [orjson.dumps({"type": "open", "timestamp": str(time)}) for time in times]
+    shapes = _taught(lines)
+    for limit in (second, second + 10**6, second - 10**6, 0):
+        shapes.take_since(limit, now=limit + age_seconds)
+        _agree(shapes, lines)
+    assert _agree(shapes, lines) == len([time for time in times if time < 4 * 10**9])
+
+
+@pytest.mark.parametrize("days", [1, 7, 30, 365, 3_650])
+def test_events_that_are_young_enough_are_known(days: int) -> None:
+    """But for those near the limit: what is in the last half of the time allowed is known, before and after it moved."""
+    now = 1_790_000_000
+    shapes = _taught([orjson.dumps({"type": "open", "timestamp": str(now)})])
+    for moment in (now, now + 86_400 * 3, now + 86_400 * 90):
+        shapes.take_since(moment - days * 86_400, now=moment)
+        ages = [0, days * 86_400 // 4, days * 86_400 // 2]
+        lines = [orjson.dumps({"type": "open", "timestamp": str(moment - each)}) for each in ages]
+        assert _agree(shapes, lines) == len(lines)
+        shapes.learn(orjson.dumps({"type": "open", "timestamp": str(moment), f"a{days}": "b"}))
+
+
+def test_a_limit_that_moves_a_little_costs_nothing() -> None:
+    """The expressions are made anew once a day, not with every request."""
+    shapes = _taught([orjson.dumps({"type": "open", "timestamp": "1790000000"})])
+    patterns = set()
+    for minute in range(0, 86_400, 60):
+        now = 1_790_000_000 + minute
+        shapes.take_since(now - 30 * 86_400, now=now)
+        shapes.known([b'{"type":"open","timestamp":"1790000000"}'])
+        [shape] = shapes._types[b"open"].shapes
+        patterns.add(id(shape.match.__self__))  # type: ignore[attr-defined]  # the compiled expression's own method
+    assert len(patterns) <= 2
 
 
 def test_keys_in_several_orders_are_each_known() -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 import pytest
+from structlog.testing import capture_logs
 from tests import builders
 
 from omni_etl import sql
@@ -15,7 +16,7 @@ from omni_etl.envelope import Envelope
 from omni_etl.errors import IdConflictError, LeaseLapsedError, PoisonError, UnavailableError
 from omni_etl.service import Deadline
 from omni_etl.services.message_events import columns
-from omni_etl.services.store_service import GATHERED_BYTES, GROUP_BYTES_MAX, INSERTS_AT_ONCE, StoreService
+from omni_etl.services.store_service import GATHERED_BYTES, GROUP_BYTES_MAX, INSERTS_AT_ONCE, Keeping, StoreService
 from omni_etl.store import Marker, Store
 
 TABLE = "message_events"
@@ -66,7 +67,7 @@ def store() -> WatchedStore:
 @pytest.fixture
 def service(store: WatchedStore) -> StoreService:
     """What is tested."""
-    return StoreService(TABLE, cast("Store", store), columns, gather_seconds=0, clock=CLOCK)
+    return StoreService(TABLE, cast("Store", store), columns, keeping=Keeping(), clock=CLOCK)
 
 
 def envelope(seq: int, *, events: int = 1, subject: str = "", cut_at_ms: int = builders.CUT_AT_MS) -> Envelope:
@@ -106,7 +107,7 @@ async def apply_held(
 async def gathering(store: WatchedStore) -> tuple[StoreService, ManualClock]:
     """One that waits a second for company, by a clock of ours."""
     clock = ManualClock()
-    return StoreService(TABLE, cast("Store", store), columns, gather_seconds=1, clock=clock), clock
+    return StoreService(TABLE, cast("Store", store), columns, keeping=Keeping(gather_seconds=1), clock=clock), clock
 
 
 async def turns() -> None:
@@ -209,7 +210,7 @@ async def test_rows_that_cannot_be_made_are_their_own(store: WatchedStore) -> No
             raise ZeroDivisionError
         return columns(found)
 
-    service = StoreService(TABLE, cast("Store", store), columns_but_for_two, gather_seconds=0, clock=CLOCK)
+    service = StoreService(TABLE, cast("Store", store), columns_but_for_two, keeping=Keeping(), clock=CLOCK)
     errors = await apply_held(store, service, [envelope(seq) for seq in range(1, 4)])
     assert [type(each) for each in errors] == [type(None), ZeroDivisionError, type(None)]
 
@@ -240,3 +241,30 @@ async def test_a_server_is_given_one_envelope_an_insert(store: WatchedStore, ser
     await asyncio.gather(*(service.apply(each, deadline()) for each in [*found, *found]))
     assert store.groups[:5] == [[f"{each.key}-{TABLE}-0"] for each in found]
     assert await store.count() == 5
+
+
+@pytest.mark.parametrize(("days", "is_stored"), [(0, True), (10, True), (11, False), (400, False)])
+async def test_an_envelope_that_comes_too_late_is_done_without_its_rows(
+    store: WatchedStore, days: int, *, is_stored: bool
+) -> None:
+    """They would go at once; and where its marker went before them, they might stand already. It is said."""
+    clock = ManualClock(builders.CUT_AT_MS / 1000 + days * DAY_MS / 1000)
+    service = StoreService(TABLE, cast("Store", store), columns, keeping=Keeping(kept_days=10), clock=clock)
+    found = envelope(1)
+    with capture_logs() as lines:
+        await asyncio.gather(service.apply(found, deadline()), service.apply(found, deadline()))
+    assert await store.count() == int(is_stored)
+    assert bool(await store.markers(TABLE, [found.key])) is is_stored
+    assert {each["event"] for each in lines} == (set() if is_stored else {"envelope_expired"})
+
+
+async def test_an_envelope_whose_rows_expired_is_not_brought_back(store: WatchedStore) -> None:
+    """A dead letter may be put back after weeks: what was applied then, and dropped since, is not applied again."""
+    clock = ManualClock(builders.CUT_AT_MS / 1000)
+    service = StoreService(TABLE, cast("Store", store), columns, keeping=Keeping(kept_days=10), clock=clock)
+    await service.apply(envelope(1), deadline())
+    store.store = MemoryStore()  # as if the engine had dropped the day, markers and rows
+    store.markers = store.store.markers
+    clock.advance(11 * DAY_MS / 1000)
+    await service.apply(envelope(1), deadline())
+    assert await store.count() == 0

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tests.builders import line, sealed
 from tests.supervisor import parent_program
 from tests.supervisor.leases import turn
 from tests.supervisor.parent_program import Events, command, work
 
 from omni_etl.clock import ManualClock, SystemClock
+from omni_etl.erasure import Erasure, Known, name_of
 from omni_etl.errors import SettingsError
 from omni_etl.supervisor import children as children_module
-from omni_etl.supervisor.channel import Result
+from omni_etl.supervisor.channel import Result, Work
 from omni_etl.supervisor.children import PING_SECONDS, Children, ChildUnreadyError
 
 pytestmark = pytest.mark.timeout(20)
@@ -96,6 +98,26 @@ async def test_a_child_says_what_it_wants_answers_and_stops_in_order(start: Call
     await scene.children.stop(10)
     await scene.keeping
     assert (scene.process.returncode, scene.children.pids()) == (0, {})
+
+
+async def test_a_child_hears_of_erasures_before_its_next_work(start: Callable[[str], Scene]) -> None:
+    """One that lives, and the one that takes its place; what it left out comes with its answer."""
+    known = Known(b"k" * 32, tuple(Erasure(name_of(each, b"k" * 32), 2**42) for each in ("b@x.test", "a@x.test")))
+    lines = [line(rcpt_to=f"{each}@X.test") for each in "abc"]
+    closed = sealed(lines)
+    sent = Work(1, closed.header, closed.payload, 1e9)
+    scene = start("good")
+    await scene.hear("ready")
+    await scene.children.send("good", sent)
+    assert await scene.hear("answered") == Result(1, "done")
+    scene.children.forget(known)
+    await scene.children.send("good", sent)
+    assert await scene.hear("answered") == Result(1, "done", erased=2)
+    scene.process.kill()
+    await scene.hear("died")
+    await scene.hear("ready")
+    await scene.children.send("good", sent)
+    assert await scene.hear("answered") == Result(1, "done", erased=2)
 
 
 async def test_a_killed_child_is_replaced_with_growing_pauses(start: Callable[[str], Scene]) -> None:

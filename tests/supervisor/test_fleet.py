@@ -5,10 +5,12 @@ from typing import Any
 
 from structlog.testing import capture_logs
 from tests.simulation.world import SERVICES, World, WorldRegistry
+from tests.supervisor.erasures_listed import ListedErasures
 
 from omni_etl.errors import UnavailableError
-from omni_etl.registry import RegisteredService, known_until_ms
+from omni_etl.registry import ERASURES, RegisteredService, known_until_ms
 from omni_etl.supervisor.fleet import Fleet
+from omni_etl.supervisor.forgetting import Forgetting
 
 
 class Registry(WorldRegistry):
@@ -43,7 +45,11 @@ def scene() -> tuple[Fleet, Registry, World]:
     """A fleet over a world's parent."""
     world, registry = World(1), Registry()
     children: Any = NoChildren()
-    return Fleet(registry=registry, supervisor=world.supervisor, children=children, clock=world.clock), registry, world
+    forgetting = Forgetting(erasures=ListedErasures(), children=children, desks=world.supervisor.desks.values())
+    fleet = Fleet(
+        registry=registry, forgetting=forgetting, supervisor=world.supervisor, children=children, clock=world.clock
+    )
+    return fleet, registry, world
 
 
 async def test_the_parent_hears_what_is_owed_and_says_how_it_is() -> None:
@@ -55,6 +61,7 @@ async def test_the_parent_hears_what_is_owed_and_says_how_it_is() -> None:
     ((role, state),) = registry.told
     assert (role, state["pid"], state["children"]) == ("run", os.getpid(), {"metrics": 7})
     assert state["services"].keys() == set(SERVICES)
+    assert state[ERASURES] == 0
 
 
 async def test_what_is_known_counts_from_the_question() -> None:

@@ -224,3 +224,15 @@ async def test_a_tracker_that_comes_later_is_used(make_settings: Make) -> None:
     await parent.close()
     assert tracker.epochs == [epoch, epoch]
     assert [line["event"] for line in logs] == ["tracker_away", "tracker_back"]
+
+
+async def test_a_parent_knows_who_was_erased_before_it_receives(make_settings: Make, store_url: str) -> None:
+    """Its children hear of it before their first work."""
+    parent, _, _ = parent_of(make_settings, store_url=store_url)
+    await parent.forgetting.erasures.open()
+    await parent.forgetting.erasures.begin("a@x.test", with_suppressions=False)
+    await parent.open()
+    [told] = parent.children._to_forget
+    assert len(told.erasures) == 1
+    assert parent.forgetting.through() == 1
+    await parent.close()

@@ -22,7 +22,8 @@ async def test_totals_are_what_the_services_wrote(make_settings: Make, store_url
         service = build(mine)
         await service.open()
         for _ in range(2):
-            await service.apply(envelope(lines), Deadline(clock, clock.monotonic() + 60))
+            found = envelope(lines, cut_at_ms=int(clock.now() * 1000))
+            await service.apply(found, Deadline(clock, clock.monotonic() + 60))
         await service.close()
     assert await read_totals(store) == StoreTotals(3, {"delivery": 2, "open": 1})
     await store.close()

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 
 from omni_etl.api.auth import needs
 from omni_etl.api.caller import caller
-from omni_etl.api.problems import Problem, described, plain
+from omni_etl.api.parameters import Parameters
+from omni_etl.api.problems import Problem, described, invalid, plain
 from omni_etl.poster import Answer, Poster
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -27,12 +28,20 @@ SENDERS_FAULTS: Final = {
 }
 """What the hose refuses in these words is the sender's to mend; anything else is ours."""
 
-_BODY: Final = {
+_ASKED: Final = {
+    "parameters": [
+        {
+            "name": "old",
+            "in": "query",
+            "schema": {"type": "boolean"},
+            "description": "An import: events of any age. Takes the grant `ingest/old`.",
+        }
+    ],
     "requestBody": {
         "required": True,
         "description": "One event a line, flat or as SparkPost wraps it; gzip or zstd where Content-Encoding says so.",
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
-    }
+    },
 }
 
 router = APIRouter(tags=["Ingest"])
@@ -53,16 +62,16 @@ class Intake:
         """Close connections."""
         await self.poster.close()
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Offer events; only a 200 means that they are kept."""
-        return await self.poster.post(f"{self.url}/v1/events", body, headers)
+    async def post(self, body: bytes, headers: Mapping[str, str], *, old: bool) -> Answer:
+        """Offer events, of any age where `old`; only a 200 means that they are kept."""
+        return await self.poster.post(f"{self.url}/v1/events{'?old=true' if old else ''}", body, headers)
 
 
 @router.post(
     "/ingest/events",
     dependencies=[Depends(needs("ingest"))],
     responses=described(SENDERS_FAULTS),
-    openapi_extra=_BODY,
+    openapi_extra=_ASKED,
 )
 async def ingest(request: Request) -> dict[str, Any]:
     """Hand events in. A repetition with the same Idempotency-Key, or of the same events with ids, adds nothing.
@@ -73,9 +82,12 @@ async def ingest(request: Request) -> dict[str, Any]:
     who = caller(request)
     if who.subaccount_id is not None:  # its events would have to be its own, and nobody looks into them here
         raise plain(HTTPStatus.FORBIDDEN, "Forbidden.")
+    old = _old(request)
+    if old:
+        who.needs("ingest/old")
     body = await request.body()
     batch_id = _id(request, who.key_id, body)
-    answer = await request.app.state.parts.intake.post(body, _headers(request, who.key_id))
+    answer = await request.app.state.parts.intake.post(body, _headers(request, who.key_id), old=old)
     if answer.status != HTTPStatus.OK:
         raise _refusal(answer)
     said = _said(answer.body)
@@ -83,6 +95,13 @@ async def ingest(request: Request) -> dict[str, Any]:
     if said.accepted is not None:
         results |= {"accepted": said.accepted, "rejected": [msgspec.to_builtins(each) for each in said.rejected]}
     return {"results": results}
+
+
+def _old(request: Request) -> bool:
+    text = Parameters.of(request).text("old")
+    if text not in {None, "true", "false"}:
+        raise invalid("old", "old must be true or false")
+    return text == "true"
 
 
 class _Rejected(msgspec.Struct):

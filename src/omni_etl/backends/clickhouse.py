@@ -18,10 +18,11 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from omni_etl import sql
+from omni_etl.backends.clickhouse_retention import apply_retention
 from omni_etl.backends.clickhouse_verdicts import SETTING, UNKNOWN_SETTING, StandsAlreadyError, judged
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError, UnavailableError
-from omni_etl.store import CLOCK_SKEW_SECONDS_MAX, Marker
+from omni_etl.store import CLOCK_SKEW_SECONDS_MAX, Marker, Retention
 
 DEFAULT_PORTS: Final = {"http": 8123, "https": 8443}
 CONNECT_SECONDS_MAX: Final = 5
@@ -46,8 +47,11 @@ INSERT_SETTINGS: Final = {
 class ClickHouseStore:
     """One database of a ClickHouse. `open` makes it and its tables; call it again after `UnavailableError`."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, *, timeout_seconds: float, clock: Clock | None = None, retention: Retention | None = None
+    ) -> None:
         self._address = _address(url)
+        self._retention = retention  # None: as it is
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
         self._client: Any = None
@@ -127,10 +131,13 @@ class ClickHouseStore:
 
     async def set_epoch(self, epoch: str) -> None:
         """Replace it."""
+        set_at = int(self._clock.now() * MICROSECONDS)
+        await self.command(sql.command("set_tracker_epoch"), {"set_at": set_at, "epoch": epoch})
+
+    async def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run what answers nothing."""
         async with judged(self._timeout_seconds):
-            await self._command(
-                sql.command("set_tracker_epoch"), {"set_at": int(self._clock.now() * MICROSECONDS), "epoch": epoch}
-            )
+            await self._command(statement, parameters)
 
     async def _insert(self, table: str, columns: Any, *, until: float, settings: Mapping[str, str]) -> None:
         second = pa.scalar(min(int(until), DATETIME_SECONDS_MAX), pa.uint32())
@@ -164,6 +171,8 @@ class ClickHouseStore:
             await self._check_clock()
             await self._enter_database(self._address.database)
             await self._apply_schema()
+            if self._retention is not None:
+                await apply_retention(self._client, self._retention)
 
     async def _knows_absent(self) -> bool:
         """Whether this is the store host: only it says what is wrong here; a server may not even refuse the setting."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from omni_etl.cli import cost, demo, manage, queues, roles, send, status, suppressions, up
+from omni_etl.cli import cost, demo, erase, manage, queues, roles, send, status, suppressions, up
 from omni_etl.cli.process import guarded
 
 HELP: Final = """The event pipeline for people who send email at volume.
@@ -31,7 +31,7 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (demo, up, send, status, roles, manage, suppressions, queues, cost):
+for module in (demo, up, send, status, roles, manage, suppressions, erase, queues, cost):
     module.add_to(app)
 
 

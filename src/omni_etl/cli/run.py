@@ -44,7 +44,11 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> int:
 
 async def _work(parent: Parent, epoch: str) -> None:
     fleet = Fleet(
-        registry=parent.engines.registry, supervisor=parent.supervisor, children=parent.children, clock=parent.clock
+        registry=parent.engines.registry,
+        forgetting=parent.forgetting,
+        supervisor=parent.supervisor,
+        children=parent.children,
+        clock=parent.clock,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(parent.keep_tracker(epoch))

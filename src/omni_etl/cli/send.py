@@ -37,6 +37,7 @@ def send(
     *,
     url: Annotated[str, typer.Option(help="The hose; default: OMNI_HOSE_HOST and OMNI_HOSE_PORT.")] = "",
     connections: Annotated[int, typer.Option(min=1, max=64, help="Requests at the same time.")] = 4,
+    old: Annotated[bool, typer.Option("--old", help="An import: events of any age.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only a summary, as one line of JSON.")] = False,
 ) -> int:
     """Send events to a hose and say what it refused, with file and line.
@@ -47,15 +48,18 @@ def send(
     if not url:
         loaded = settings.load()
         url = f"http://{loaded.hose_host}:{loaded.hose_port}"
-    return send_paths(paths, url=url, connections=connections, as_json=as_json, console=Console(stderr=as_json))
+    console = Console(stderr=as_json)
+    return send_paths(paths, url=url, connections=connections, old=old, as_json=as_json, console=console)
 
 
-def send_paths(paths: Sequence[str], *, url: str, connections: int, as_json: bool, console: Console) -> int:
+def send_paths(
+    paths: Sequence[str], *, url: str, connections: int, as_json: bool, console: Console, old: bool = False
+) -> int:
     """Send files, with a progress bar; answers the exit code."""
     sending = _Sending(started=time.perf_counter())
     try:
         total = size_bytes(paths)
-        with Hose(url, connections=connections) as hose, _progress(console, as_json=as_json) as progress:
+        with Hose(url, connections=connections, old=old) as hose, _progress(console, as_json=as_json) as progress:
             task = progress.add_task("", total=total, rate="")
             _send_all(hose, paths, sending, connections=connections, shown=(progress, task))
     except KeyboardInterrupt:

@@ -106,7 +106,7 @@ def _judge(checked: CheckedBody, line: bytes, shapes: Shapes, *, position: int, 
         return
     checked.elements += 1
     try:
-        verdict = check(line)
+        verdict = check(line, since=shapes.since)
     except Refused as refused:
         checked.rejections.add(position, str(refused))
         return

@@ -55,6 +55,7 @@ class HoseLimits:
     waiting_bytes_max: int
     uncut_bytes_max: int
     sends_in_flight_max: int
+    event_age_seconds_max: int  # 0: of any age
 
 
 class EventHose:
@@ -69,7 +70,9 @@ class EventHose:
         self.hose_id = os.urandom(16).hex()  # never from `rng`: a seeded one would give the same id twice
         self.room = Room(limits.waiting_bytes_max)  # for bodies as sent
         self._lines_room = Room(limits.waiting_bytes_max)  # for their lines, until these are durable
-        self._examiner = Examiner(raw_bytes_max=limits.raw_bytes_max, clock=clock)
+        self._examiner = Examiner(
+            raw_bytes_max=limits.raw_bytes_max, event_age_seconds_max=limits.event_age_seconds_max, clock=clock
+        )
         self._in_flight = InFlight()
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: int | None = None
@@ -95,8 +98,10 @@ class EventHose:
             os.close(self._lock)
             raise
 
-    async def accept(self, body: bytes, *, encoding: str = "", form: Form = "any", key: str | None = None) -> Answer:
-        """Keep the valid events of a request; return when they are durable.
+    async def accept(
+        self, body: bytes, *, encoding: str = "", form: Form = "any", key: str | None = None, old: bool = False
+    ) -> Answer:
+        """Keep the valid events of a request, those of any age where `old`; return when they are durable.
 
         A repetition of an answered request gets the same answer and changes nothing. Events without an id get one.
 
@@ -110,7 +115,7 @@ class EventHose:
             with self.room.hold(len(body)), self._committer.coming():
                 bodies = [body]
                 del body  # so that it goes as soon as it is split
-                examined = await self._examiner.examine(bodies.pop(), Request(encoding, form, key), lines_held)
+                examined = await self._examiner.examine(bodies.pop(), Request(encoding, form, key, old), lines_held)
             if not examined.checked.accepted:
                 return self._nothing_to_keep(examined.checked)
             if examined.name is None:

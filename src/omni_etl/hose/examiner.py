@@ -25,6 +25,7 @@ class Request:
     encoding: str = ""
     form: Form = "any"
     key: str | None = None
+    old: bool = False  # an import: events of any age
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class Examined:
 class Examiner:
     """One at a time, because a second one would not be faster on one core, and a body in work takes twice its size."""
 
-    def __init__(self, *, raw_bytes_max: int, clock: Clock) -> None:
+    def __init__(self, *, raw_bytes_max: int, event_age_seconds_max: int, clock: Clock) -> None:
         self._raw_bytes_max = raw_bytes_max
+        self._event_age_seconds_max = event_age_seconds_max  # 0: of any age
         self._clock = clock
         self._turn = asyncio.Lock()
         self._shapes = Shapes()
+        self._shapes_of_any_age = Shapes()
 
     async def examine(self, body: bytes, request: Request, lines_held: Held) -> Examined:
         """Judge every event. Whoever calls should keep no reference to the body: its lines are copies.
@@ -67,11 +70,18 @@ class Examiner:
                 size_bytes=size_bytes,
                 digest=(name or b"") + digest,
                 clock=self._clock,
-                shapes=self._shapes,
+                shapes=self._shapes_for(request),
             )
         if name is None and checked.all_have_ids:
-            name = _name(b"body " + digest)
+            name = _name((b"old body " if request.old else b"body ") + digest)  # without, it was another question
         return Examined(checked, size_bytes, name, digest)
+
+    def _shapes_for(self, request: Request) -> Shapes:
+        if request.old or not self._event_age_seconds_max:
+            return self._shapes_of_any_age
+        now = int(self._clock.now())
+        self._shapes.take_since(now - self._event_age_seconds_max, now=now)
+        return self._shapes
 
     async def _uncompressed(self, body: bytes, encoding: str) -> bytes:
         if encoding and len(body) > DECODE_AT_ONCE_BYTES:

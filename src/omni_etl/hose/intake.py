@@ -64,11 +64,13 @@ async def _events(hose: EventHose, request: Request) -> Response:
 async def _accept(hose: EventHose, request: Request) -> Answer:
     form = _form(request.headers.get("content-type", ""))
     key = _key(request.headers.get("idempotency-key"))
+    old = _old(request.query_params.get("old"))
     hose.check_room()
     encoding = request.headers.get("content-encoding", "")
     with hose.room.hold(0) as held:
         bodies = [await _read(hose, request, held)]
-    return await hose.accept(bodies.pop(), encoding=encoding, form=form, key=key)  # and no longer ours: it may be long
+    # And no longer ours: it may be long.
+    return await hose.accept(bodies.pop(), encoding=encoding, form=form, key=key, old=old)
 
 
 async def _read(hose: EventHose, request: Request, held: Held) -> bytes:
@@ -99,6 +101,12 @@ def _key(key: str | None) -> str | None:
     if key is not None and not 0 < len(key) <= KEY_BYTES_MAX:
         raise IntakeError(400, f"Idempotency-Key must have 1 to {KEY_BYTES_MAX} characters")
     return key
+
+
+def _old(text: str | None) -> bool:
+    if text not in {None, "true", "false"}:
+        raise IntakeError(400, "old must be true or false")
+    return text == "true"
 
 
 def _health(hose: EventHose) -> Response:

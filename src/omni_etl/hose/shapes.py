@@ -27,6 +27,7 @@ from omni_etl.event import (
     UserAgentParsed,
     suppresses,
 )
+from omni_etl.hose.recent import ANY_TIME, times_since
 
 ORDERS_MAX: Final = 4  # of the keys of one type, with an id and without; with one more the oldest is forgotten
 NAMES_MAX: Final = 128  # keys of one shape; one that would grow beyond begins anew
@@ -52,7 +53,6 @@ _DEPTH_3: Final = rf'(?:{_STRING}|[^"{{}}\[\]]++|[{{\[]{_DEPTH_2}[}}\]])*+'
 _OBJECT: Final = rf"\{{{_DEPTH_3}\}}"
 _ASKED: Final = rf"({_OBJECT}|\[{_DEPTH_3}\]|-?[0-9][0-9.eE+-]*+)"  # groups are what is asked of many lines at once
 _HOT: Final = {
-    "timestamp": '"(?:[0-9]{1,9}|[0-3][0-9]{9})"',  # up to 2096
     "event_id": f'(?!""){_STRING}',
     "subaccount_id": '(?:"[0-9]{0,9}"|null)',
     "user_agent_parsed": f"(?:null|({_OBJECT}))",
@@ -79,6 +79,20 @@ class Shapes:
     def __init__(self) -> None:
         self._types = {name.encode(): _Type(name) for name in TYPES}
         self._beginnings: dict[bytes, _Type] = {}  # a guess at the type that costs next to nothing
+        self._times = ANY_TIME
+        self.since = 0
+
+    def take_since(self, second: int, *, now: int) -> None:
+        """From now on know no event before this second; nor all of the younger ones, so that this changes seldom.
+
+        A line costs no more for it: the expressions ask for the first digits of a time that is surely young enough.
+        """
+        self.since = second
+        times = times_since(second, now=now) if second > 0 else ANY_TIME
+        if times != self._times:
+            self._times = times
+            for of_type in self._types.values():
+                of_type.take_times(times)
 
     def known(self, lines: Sequence[bytes]) -> Sequence[Known | None]:
         """For each line what `event.check` would say; None where that is not sure."""
@@ -125,6 +139,7 @@ class _Type:
     def __init__(self, name: str) -> None:
         self.name = name
         self.shapes: list[_Shape] = []
+        self._times = ANY_TIME
         self._lessons = 0
         self._unknown = 0
 
@@ -140,14 +155,21 @@ class _Type:
     def learn(self, event: Mapping[str, Any]) -> None:
         """Widen a shape so that it takes this event, or begin one."""
         if not any(shape.widen(event) for shape in self.shapes):
-            self.shapes = [_Shape(self.name, event), *self.shapes][:ORDERS_MAX]
+            self.shapes = [_Shape(self.name, event, self._times), *self.shapes][:ORDERS_MAX]
+
+    def take_times(self, times: str) -> None:
+        """The shapes take other times."""
+        self._times = times
+        for shape in self.shapes:
+            shape.take_times(times)
 
 
 class _Shape:
     """Keys in one order, and the kinds of their values."""
 
-    def __init__(self, type_name: str, event: Mapping[str, Any]) -> None:
+    def __init__(self, type_name: str, event: Mapping[str, Any], times: str) -> None:
         self._type = type_name
+        self._times = times
         self._names = list(event)
         self._always = set(event)
         self._kinds: dict[str, set[str]] = {}
@@ -172,6 +194,11 @@ class _Shape:
         self._always &= event.keys()
         self._see(event)
         return True
+
+    def take_times(self, times: str) -> None:
+        """Take other times; the next line makes the expression anew."""
+        self._times = times
+        self.__dict__.pop("match", None)
 
     def match(self, line: bytes) -> re.Match[bytes] | None:
         """The first time after a lesson, the expression is made; then this method is the expression's own."""
@@ -199,6 +226,8 @@ class _Shape:
             return f'"{self._type}"'
         if name == "bounce_class" and self.has_class:
             return f"(?P<bounce_class>{_STRING}|null)"
+        if name == "timestamp":
+            return self._times
         if name in _HOT:
             return _HOT[name]
         if name in _STRINGS:

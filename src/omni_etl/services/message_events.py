@@ -18,7 +18,7 @@ from omni_etl.envelope import Envelope
 from omni_etl.services.domains import name_domains
 from omni_etl.services.marker_row import marker_columns
 from omni_etl.services.pieces import pieces
-from omni_etl.services.store_service import StoreService
+from omni_etl.services.store_service import Keeping, StoreService
 from omni_etl.store import Store
 
 MILLISECONDS: Final = 1000
@@ -55,8 +55,8 @@ _fields: Final = msgspec.json.Decoder(SearchedFields)
 class MessageEvents(StoreService):
     """One row per event, and one that marks the envelope."""
 
-    def __init__(self, store: Store, *, gather_seconds: float = 0.0, clock: Clock | None = None) -> None:
-        super().__init__("message_events", store, columns, gather_seconds=gather_seconds, clock=clock or SystemClock())
+    def __init__(self, store: Store, *, keeping: Keeping | None = None, clock: Clock | None = None) -> None:
+        super().__init__("message_events", store, columns, keeping=keeping or Keeping(), clock=clock or SystemClock())
 
 
 def columns(envelope: Envelope) -> Any:

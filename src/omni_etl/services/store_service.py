@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from omni_etl import telemetry
 from omni_etl.bell import Bell
 from omni_etl.clock import Clock
 from omni_etl.envelope import Envelope
@@ -30,18 +31,35 @@ GROUP_BYTES_MAX: Final = 32 * MIB  # of lines, some 25,000: by then an insert's 
 DAY_MS: Final = 86_400_000
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How rows are put, and for how long that makes sense."""
+
+    gather_seconds: float = 0.0  # for which an envelope waits for company
+    kept_days: int | None = (
+        None  # after the day of the cut: so long the table keeps an envelope's rows and its marker; None: for ever
+    )
+
+
 class StoreService:
     """`columns` makes the rows of an envelope, marker row included; it runs only where they are needed."""
 
     types = TYPES
 
     def __init__(
-        self, name: str, store: Store, columns: Callable[[Envelope], Any], *, gather_seconds: float, clock: Clock
+        self,
+        name: str,
+        store: Store,
+        columns: Callable[[Envelope], Any],
+        *,
+        keeping: Keeping,
+        clock: Clock,
     ) -> None:
         self.name = name
         self._store = store
         self._columns = columns
-        self._gather_seconds = gather_seconds
+        self._gather_seconds = keeping.gather_seconds
+        self._kept_days = keeping.kept_days
         self._clock = clock
         self._changed = Bell()
         self._waiting: deque[_Applying] = deque()
@@ -52,7 +70,14 @@ class StoreService:
         await self._store.open()
 
     async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Put the envelope's rows into the table, once. Whoever has the turn does it for those who wait as well."""
+        """Put the envelope's rows into the table, once. Whoever has the turn does it for those who wait as well.
+
+        One that comes so late that its rows would go at once, or that its marker may be gone while they stand, is done without
+        them: only so its events never count twice.
+        """
+        if self._is_expired(envelope):
+            telemetry.get_logger(service=self.name).warning("envelope_expired", key=envelope.key)
+            return
         applying = _Applying(envelope, deadline)
         self._waiting.append(applying)
         self._changed.ring()
@@ -68,6 +93,11 @@ class StoreService:
     async def close(self) -> None:
         """Give back connections."""
         await self._store.close()
+
+    def _is_expired(self, envelope: Envelope) -> bool:
+        if self._kept_days is None:
+            return False
+        return self._clock.now() * 1000 // DAY_MS - envelope.header.cut_at_ms // DAY_MS > self._kept_days
 
     async def _gather(self, applying: _Applying) -> None:
         """A moment for company, until there is enough, or another turn took it along."""

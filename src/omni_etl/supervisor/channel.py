@@ -23,6 +23,13 @@ class Work(msgspec.Struct, frozen=True, tag="work", array_like=True, gc=False):
     deadline: float
 
 
+class Forget(msgspec.Struct, frozen=True, tag="forget", array_like=True, gc=False):
+    """Parent to child: these recipients were erased, each at its time (milliseconds), and more may have been told of before."""
+
+    secret: bytes
+    erasures: list[tuple[bytes, int]]
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop", array_like=True, gc=False):
     """Parent to child: finish what you hold, then end."""
 
@@ -51,13 +58,14 @@ class Result(msgspec.Struct, frozen=True, tag="result", array_like=True, gc=Fals
     work_id: int
     outcome: Outcome
     reason: str = ""
+    erased: int = 0  # events that were left out
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong", array_like=True, gc=False):
     """Child to parent: the loop turns."""
 
 
-Message = Work | Stop | Ping | Ready | Unfit | Result | Pong
+Message = Work | Forget | Stop | Ping | Ready | Unfit | Result | Pong
 
 _LENGTH: Final = struct.Struct("<I")
 _encoder: Final = msgspec.msgpack.Encoder()

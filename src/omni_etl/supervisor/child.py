@@ -23,7 +23,8 @@ from omni_etl.errors import (
     UnavailableError,
 )
 from omni_etl.service import Deadline, Service
-from omni_etl.supervisor.channel import Channel, Outcome, Ping, Pong, Ready, Result, Stop, Unfit, Work
+from omni_etl.supervisor.channel import Channel, Forget, Outcome, Ping, Pong, Ready, Result, Stop, Unfit, Work
+from omni_etl.supervisor.erased import Erased
 
 ORPHAN_SECONDS_MAX: Final = 1.5  # after EOF: everything a dead parent started ends within two seconds
 REASON_CHARACTERS_MAX: Final = 500
@@ -38,6 +39,7 @@ class Child:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
+        self._erased = Erased()
         self._opened = asyncio.Event()
         self._why_closed = "its engine was not reached yet"
         self._log = telemetry.get_logger(service=service.name)
@@ -52,6 +54,8 @@ class Child:
                 task = asyncio.create_task(self._answer(message))
                 applying.add(task)
                 task.add_done_callback(applying.discard)
+            elif isinstance(message, Forget):
+                self._erased.hear(message)
             elif isinstance(message, Ping):
                 await self._channel.send(Pong())
         for task in beside:
@@ -69,13 +73,14 @@ class Child:
             return Result(work.work_id, "unavailable", self._why_closed)
         try:
             envelope = open_payload(open_header(work.header), work.payload)
+            envelope, erased = self._erased.sift(envelope, self._service.types)
             await self._service.apply(envelope, Deadline(self._clock, work.deadline))
         except OmniError as error:
             return Result(work.work_id, _outcome(error), str(error)[:REASON_CHARACTERS_MAX])
         except Exception as error:  # noqa: BLE001 the process meets its loop: logged whole, and the envelope is tried again
             self._log.exception("service_failed")
             return Result(work.work_id, "poison", f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX])
-        return Result(work.work_id, "done")
+        return Result(work.work_id, "done", erased=erased)
 
     async def _open(self) -> None:
         """Reach the engine, however long it takes; a setting that waiting cannot heal goes to the parent."""

@@ -16,12 +16,15 @@ from typing import Final, Protocol
 from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
+from omni_etl.erasure import Known
 from omni_etl.errors import OmniError, SettingsError
-from omni_etl.supervisor.channel import Channel, Ping, Pong, Ready, Result, Stop, Unfit, Work
+from omni_etl.queue import batches
+from omni_etl.supervisor.channel import Channel, Forget, Ping, Pong, Ready, Result, Stop, Unfit, Work
 
 PING_SECONDS: Final = 5.0
 SILENT_SECONDS_MAX: Final = 60.0  # a child whose loop is stuck for so long is replaced
 HANGUP_SECONDS_MAX: Final = 5.0  # between hanging up and being gone
+ERASURES_AT_ONCE: Final = 100_000  # in one message, some 3 MB
 LIVED_SECONDS: Final = 60.0  # a child that lived so long is replaced at once, without what earlier deaths added
 
 
@@ -66,6 +69,7 @@ class Children:
         self._channels: dict[str, Channel] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._heard_at: dict[str, float] = {}
+        self._to_forget: list[Forget] = []
         self._stopping = False
 
     async def keep(self, service: str) -> None:
@@ -109,6 +113,16 @@ class Children:
         channel = self._channels.get(service)
         if channel is not None:
             await channel.send(work)
+
+    def forget(self, known: Known) -> None:
+        """Every child that lives, and every one that is started later, hears of these before its next work."""
+        self._to_forget = [
+            Forget(known.secret, [(each.name, each.at_ms) for each in part])
+            for part in batches(known.erasures, ERASURES_AT_ONCE)
+        ]
+        for channel in self._channels.values():
+            for message in self._to_forget:
+                channel.post(message)
 
     def kill(self, service: str) -> None:
         """End this child at once; `child_died` follows."""
@@ -186,6 +200,8 @@ class Children:
                 if isinstance(message, Ready):
                     was_ready = True
                     self._channels[service] = channel
+                    for each in self._to_forget:
+                        channel.post(each)
                     telemetry.get_logger().info("child_started", service=service, pid=process.pid)
                     self._events.child_ready(service, frozenset(message.types))
                     if self._stopping:

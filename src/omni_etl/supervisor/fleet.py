@@ -1,4 +1,4 @@
-"""Fleet: hear which services are registered, and say how this parent is.
+"""Fleet: hear which services are registered and who was erased, and say how this parent is.
 
 Without the database the last word holds, for envelopes cut before a service could have been registered unheard.
 """
@@ -12,8 +12,9 @@ from typing import Final
 from omni_etl import telemetry
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
-from omni_etl.registry import Registry
+from omni_etl.registry import ERASURES, Registry
 from omni_etl.supervisor.children import Children
+from omni_etl.supervisor.forgetting import Forgetting
 from omni_etl.supervisor.loop import Supervisor
 
 HEAR_SECONDS: Final = 2.0
@@ -22,8 +23,11 @@ HEAR_SECONDS: Final = 2.0
 class Fleet:
     """A parent's talk with the registry."""
 
-    def __init__(self, *, registry: Registry, supervisor: Supervisor, children: Children, clock: Clock) -> None:
+    def __init__(
+        self, *, registry: Registry, forgetting: Forgetting, supervisor: Supervisor, children: Children, clock: Clock
+    ) -> None:
         self._registry = registry
+        self._forgetting = forgetting
         self._supervisor = supervisor
         self._children = children
         self._clock = clock
@@ -42,7 +46,9 @@ class Fleet:
         asked_at = self._clock.now()
         try:
             self._supervisor.hear(await self._registry.services(), asked_at=asked_at)
-            state = {**self._supervisor.state(), "pid": os.getpid(), "children": self._children.pids()}
+            await self._forgetting.hear()
+            about = {"pid": os.getpid(), "children": self._children.pids(), ERASURES: self._forgetting.through()}
+            state = {**self._supervisor.state(), **about}
             await self._registry.report("run", self._instance, state)
         except UnavailableError as error:
             if not self._away:

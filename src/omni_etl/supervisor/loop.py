@@ -193,6 +193,7 @@ class Supervisor:
             held.suspects.discard(desk.service)
             desk.dead_share.done(self._clock.monotonic())
             telemetry.service_done.labels(desk.service).inc()
+            telemetry.service_erased.labels(desk.service).inc(result.erased)
             self._mark(held, desk.service, "done")
         elif result.outcome == "lapsed":
             desk.offer(held, first=True)  # renewed meanwhile; what was not is dropped where it is handed out

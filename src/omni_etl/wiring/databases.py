@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omni_etl.backends.database.engine import Database, open_database
+from omni_etl.backends.database.erasures import DatabaseErasures
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.outbox import DatabaseOutbox
 from omni_etl.backends.database.queue import DatabaseQueue
@@ -10,6 +11,7 @@ from omni_etl.backends.database.registry import DatabaseRegistry
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import Clock
+from omni_etl.erasure import Erasures
 from omni_etl.errors import SettingsError
 from omni_etl.keys import Keys
 from omni_etl.outbox import Outbox
@@ -54,6 +56,12 @@ def build_keys(settings: Settings, clock: Clock) -> Keys:
 def build_registry(settings: Settings, clock: Clock) -> Registry:
     """What the fleet agrees on."""
     return DatabaseRegistry(control_database(settings, clock), clock)
+
+
+def build_agreements(settings: Settings, clock: Clock) -> tuple[Registry, Erasures]:
+    """What the fleet agrees on and whom it forgets, over one pool of connections."""
+    control = control_database(settings, clock)
+    return DatabaseRegistry(control, clock), DatabaseErasures(control, clock)
 
 
 def build_webhooks(settings: Settings, clock: Clock) -> Webhooks:

@@ -6,7 +6,7 @@ import random
 
 from omni_etl.clock import SystemClock
 from omni_etl.hose import CutLimits, EventHose, HoseLimits, RememberLimits
-from omni_etl.settings import Settings
+from omni_etl.settings import DAY_SECONDS, Settings
 from omni_etl.wiring.queues import build_queue
 
 
@@ -24,6 +24,7 @@ def build_hose(settings: Settings) -> EventHose:
         waiting_bytes_max=settings.intake_waiting_bytes_max,
         uncut_bytes_max=settings.intake_uncut_bytes_max,
         sends_in_flight_max=settings.sends_in_flight_max,
+        event_age_seconds_max=settings.event_age_days_max * DAY_SECONDS,
     )
     return EventHose(
         queue=build_queue(settings, clock),

@@ -19,10 +19,11 @@ from omni_etl.queue import queue_names
 from omni_etl.settings import Settings, environment
 from omni_etl.supervisor.children import Children
 from omni_etl.supervisor.engines import Engines
+from omni_etl.supervisor.forgetting import Forgetting
 from omni_etl.supervisor.limits import SupervisorLimits
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.tracker import Tracker
-from omni_etl.wiring.databases import build_registry
+from omni_etl.wiring.databases import build_agreements
 from omni_etl.wiring.queues import build_queue
 from omni_etl.wiring.services import check_services
 from omni_etl.wiring.stores import build_store
@@ -38,6 +39,7 @@ class Parent:
 
     supervisor: Supervisor
     children: Children
+    forgetting: Forgetting
     engines: Engines
     store: ClickHouseStore
     services: list[str]
@@ -53,12 +55,16 @@ class Parent:
         """
         registry = self.engines.registry
         await self._until_there("database", registry.open)
+        await self._until_there("database", self.forgetting.erasures.open)
         await self._until_there("database", lambda: registry.register(self.services))
         asked_at = self.clock.now()
         self.supervisor.hear(await self._until_there("database", registry.services), asked_at=asked_at)
         await self._until_there("queue", lambda: self.engines.queue.open(queue_names(self.services)))
         epoch = await self._epoch()
         await self._try_tracker(epoch)
+        await self._until_there(
+            "database", self.forgetting.hear
+        )  # last: between this and the first work nothing may come
         return epoch
 
     async def keep_tracker(self, epoch: str) -> None:
@@ -78,6 +84,7 @@ class Parent:
         await self.engines.queue.close()
         await self.engines.tracker.close()
         await self.engines.registry.close()
+        await self.forgetting.erasures.close()
         await self.store.close()
 
     async def _epoch(self) -> str:
@@ -129,10 +136,11 @@ def build_parent(settings: Settings) -> Parent:
     clock = SystemClock()
     rng = random.SystemRandom()
     services = check_services(settings)
+    registry, erasures = build_agreements(settings, clock)
     engines = Engines(
         queue=build_queue(settings, clock),
         tracker=build_tracker(settings),
-        registry=build_registry(settings, clock),
+        registry=registry,
         clock=clock,
         rng=rng,
     )
@@ -144,7 +152,17 @@ def build_parent(settings: Settings) -> Parent:
         clock=clock,
         rng=rng,
     )
-    return Parent(supervisor, children, engines, build_store(settings), services, clock, rng)
+    forgetting = Forgetting(erasures=erasures, children=children, desks=supervisor.desks.values())
+    return Parent(
+        supervisor=supervisor,
+        children=children,
+        forgetting=forgetting,
+        engines=engines,
+        store=build_store(settings),
+        services=services,
+        clock=clock,
+        rng=rng,
+    )
 
 
 def build_tracker(settings: Settings) -> Tracker:

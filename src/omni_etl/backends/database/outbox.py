@@ -20,12 +20,15 @@ from omni_etl.backends.database.tables import (
     outbox_troubles,
     webhooks_ledger,
 )
-from omni_etl.backends.database.verdicts import Verdict, Verdicts
+from omni_etl.backends.database.verdicts import COUNTED, Verdict, Verdicts
 from omni_etl.clock import Clock
 from omni_etl.envelope import ZSTD_LEVEL, Envelope
 from omni_etl.outbox import Batch, DueBatch, OutboxCounts
 
 GIVEN_UP_KEPT_MS: Final = 14 * 86_400_000  # as long as dead letters
+PAUSED_KEPT_MS: Final = 14 * 86_400_000  # for which a batch waits for a webhook that is paused
+PAUSED_LOOK_SECONDS: Final = 60.0
+PAUSED_ROWS_MAX: Final = 500  # of one transaction, see engine.py
 
 
 class DatabaseOutbox(Holder):
@@ -35,6 +38,7 @@ class DatabaseOutbox(Holder):
         super().__init__(database, clock)
         self._pruning = Pruning(database, clock)
         self._verdicts = Verdicts(database)
+        self._look_at_paused_at = 0.0
 
     async def put(self, envelope: Envelope, batches: Sequence[Batch]) -> bool:
         """One transaction. An envelope without batches is noted too: webhooks that come later do not get its events."""
@@ -51,6 +55,8 @@ class DatabaseOutbox(Holder):
     async def claim(self, *, count_max: int, claim_seconds: int, paused: Collection[str] = ()) -> list[DueBatch]:
         """Oldest first by the time at which they were due; a lapsed claim was due when it lapsed."""
         now_ms = self._now_ms()
+        if paused and self._clock.monotonic() >= self._look_at_paused_at:
+            await self._give_up_paused(paused, now_ms)
         due = (
             select(outbox_batches.c.id)
             .where(outbox_batches.c.state == "waiting", outbox_batches.c.due_at_ms <= now_ms)
@@ -120,6 +126,31 @@ class DatabaseOutbox(Holder):
         is_new = await self._database.write(work)
         await self._prune(now_ms)
         return is_new
+
+    async def _give_up_paused(self, paused: Collection[str], now_ms: int) -> None:
+        """Whose webhook is paused for longer than anything is kept: nobody would ever try them, and they would wait for ever."""
+        is_stale = (
+            (outbox_batches.c.state == "waiting")
+            & (outbox_batches.c.due_at_ms < now_ms - PAUSED_KEPT_MS)
+            & outbox_batches.c.webhook_id.in_(paused)
+        )
+        stale = select(outbox_batches.c.id).where(is_stale).limit(PAUSED_ROWS_MAX)
+        give_up = (
+            update(outbox_batches)
+            .where(outbox_batches.c.id.in_(stale), is_stale)
+            .values(state="given_up", due_at_ms=now_ms, claim=None, last_answer="paused for too long")
+            .returning(outbox_batches.c.event_count)
+        )
+
+        def work(connection: Connection) -> int:
+            counts = connection.execute(give_up).scalars().all()
+            if counts:
+                moved = {"delivered": 0, "delivered_of": 0, "given_up": len(counts), "given_up_of": sum(counts)}
+                connection.execute(COUNTED, moved)
+            return len(counts)
+
+        is_more = await self._database.write(work) == PAUSED_ROWS_MAX
+        self._look_at_paused_at = self._clock.monotonic() + (0.0 if is_more else PAUSED_LOOK_SECONDS)
 
     async def _prune(self, now_ms: int) -> None:
         if self._pruning.is_due(webhooks_ledger):

@@ -88,6 +88,15 @@ class DatabaseSuppressionList(Holder):
         question = Question(subaccount_id, address_key(recipient), tuple(types), list_id=list_id)
         return await self._database.write(lambda connection: self._sayings.remove(connection, question, now_ms))
 
+    async def withdraw(self, recipient: str) -> int:
+        """For an erasure, in one transaction."""
+        now_ms = self._now_ms()
+        return await self._database.write(lambda connection: self._sayings.withdraw(connection, recipient, now_ms))
+
+    async def forget(self, recipient: str) -> None:
+        """Likewise."""
+        await self._database.write(lambda connection: self._sayings.forget(connection, recipient))
+
     async def check(self, recipient: str, subaccount_id: int | None = None) -> list[Entry]:
         """By subaccount, type and list. Mail servers ask it of each message: see `Product.glance`."""
         key = address_key(recipient)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, delete, or_, select, update
 
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.product import Insert
@@ -61,19 +61,43 @@ class Sayings:
             return "unknown"
         if any(row.source == COMPLIANCE for row in found):
             return "compliance"
-        _take(connection, len(found))
-        said_id = secrets.token_hex(8)
-        tombstones = [
-            {
-                **{f"of_{column.name}": getattr(row, column.name) for column in KEY},
-                "said_at_ms": max(now_ms, row.said_at_ms + 1),
-                "said_id": said_id,
-                "change": number,
-            }
-            for number, row in enumerate(found, start=following)
-        ]
-        connection.execute(_BURY, tombstones)
+        _bury(connection, found, following, now_ms)
         return "removed"
+
+    def withdraw(self, connection: Connection, recipient: str, now_ms: int) -> int:
+        """For an erasure: whatever holds for this recipient ends, for compliance or not; how much it was."""
+        following = _take(connection, 0) + 1
+        holding = conditions(Question(recipient=recipient))
+        found = connection.execute(select(suppressions).where(*holding)).all()
+        if found:
+            _bury(connection, found, following, now_ms)
+        return len(found)
+
+    def forget(self, connection: Connection, recipient: str) -> None:
+        """And its tombstones go, as if they had been pruned: with a number, so that even who saw the last change begins anew.
+
+        What was said since is newer than the erasure, and stays.
+        """
+        number = _take(connection, 1)
+        buried = suppressions.c.recipient == recipient, ~suppressions.c.suppressed
+        if connection.execute(delete(suppressions).where(*buried)).rowcount:
+            connection.execute(update(suppression_changes).values(forgotten=number))
+
+
+def _bury(connection: Connection, found: Sequence[Row[Any]], following: int, now_ms: int) -> None:
+    """Rows become tombstones, with the numbers from `following` on."""
+    _take(connection, len(found))
+    said_id = secrets.token_hex(8)
+    tombstones = [
+        {
+            **{f"of_{column.name}": getattr(row, column.name) for column in KEY},
+            "said_at_ms": max(now_ms, row.said_at_ms + 1),
+            "said_id": said_id,
+            "change": number,
+        }
+        for number, row in enumerate(found, start=following)
+    ]
+    connection.execute(_BURY, tombstones)
 
 
 def _upsert_of_any_time(new: Insert) -> Insert:

@@ -142,6 +142,18 @@ suppression_changes: Final = Table(
 )
 
 
+erasures: Final = Table(
+    "erasures",
+    CONTROL,
+    Column("id", AnyText, primary_key=True),
+    Column("name", LargeBinary, nullable=False, index=True),  # a keyed hash of the recipient
+    Column("at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    Column("with_suppressions", Boolean, nullable=False),
+    Column("counts", JSON, nullable=False),
+)
+
+
 def _ledger(name: str, metadata: MetaData) -> Table:
     return Table(
         name,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.services.metrics.families import columns
-from omni_etl.services.store_service import StoreService
+from omni_etl.services.store_service import Keeping, StoreService
 from omni_etl.store import Store
 
 
 class Metrics(StoreService):
     """Every event counts, at least in the family `type`."""
 
-    def __init__(self, store: Store, *, gather_seconds: float = 0.0, clock: Clock | None = None) -> None:
-        super().__init__("metrics", store, columns, gather_seconds=gather_seconds, clock=clock or SystemClock())
+    def __init__(self, store: Store, *, keeping: Keeping | None = None, clock: Clock | None = None) -> None:
+        super().__init__("metrics", store, columns, keeping=keeping or Keeping(), clock=clock or SystemClock())

@@ -9,6 +9,7 @@
 -- The first three settings make an acknowledged insert durable; without them it sits in the page cache. Then merging,
 -- which costs as much as inserting: an event is rewritten by fewer, larger merges (base 5 by default). A part below 64 MiB
 -- is one file and not a hundred (10 MiB by default, where an insert of 10,000 events costs twice as much).
+-- How long rows are kept is a setting, and a TTL that is set by it (commands/keep_message_events.sql).
 -- The two indexes cost 0.1 microseconds an event each, merging included, and find one recipient's or one message's events
 -- among ten million with a quarter of the work, or less (docs/decisions/0018).
 CREATE TABLE IF NOT EXISTS message_events
@@ -59,4 +60,6 @@ SETTINGS
     min_rows_to_fsync_after_merge = 1,
     non_replicated_deduplication_window = 10000,
     merge_selector_base = 16,
-    min_bytes_for_wide_part = 67108864
+    min_bytes_for_wide_part = 67108864,
+    ttl_only_drop_parts = 1,
+    materialize_ttl_recalculate_only = 1

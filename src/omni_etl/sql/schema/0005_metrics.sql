@@ -12,6 +12,7 @@
 --
 -- `messages` counts distinct messages. The ids come in as plain strings and the engine hashes them: one hash for all
 -- processes, and none of it in Python. About 0.3 % error, 96 KiB at most for a busy minute; the embedded build has no other size.
+-- How long which rows are kept: commands/keep_metrics.sql.
 -- Markers as in message_events; rows of their own key, which no merge can join with a count. inserts > 1 would say that
 -- an envelope stands twice, even after a merge. insert_until as in message_events.
 CREATE TABLE IF NOT EXISTS metrics
@@ -63,4 +64,5 @@ SETTINGS
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,
     non_replicated_deduplication_window = 10000,
-    merge_selector_base = 16
+    merge_selector_base = 16,
+    materialize_ttl_recalculate_only = 1
