@@ -180,7 +180,9 @@ class HoseWithFaults(RuleBasedStateMachine):
                 writing = None
             self.unsure.update(lines)
         left = await crash(self.hose, into=self.root / str(next(self.numbers)))
-        if writing is not None and segments_in(left) != before:  # a segment came or went: the commit was known to be durable
+        if (
+            writing is not None and segments_in(left) != before
+        ):  # a segment came or went: the commit was known to be durable
             writing = None
             self.accepted.update(lines)
         if writing is not None and len(self.queue.sent) == sent_count:  # only what was not durable can be torn
