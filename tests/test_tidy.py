@@ -42,6 +42,7 @@ MIRRORED_ELSEWHERE = {
     # what a request asks and how a page is written show in its answers
     "api/event_query": "api/test_events.py",
     "api/event_page": "api/test_events.py",
+    "backends/clickhouse_reader": "contracts/test_event_search.py",
     "reports": "api/test_metrics.py",
     "backends/clickhouse_reports": "api/test_metrics.py",
     "api/metric_formulas": "api/test_metrics.py",

@@ -6,17 +6,14 @@ more of the wide column is read than is shown, and no more of it is held at once
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 from omni_etl import sql
-from omni_etl.backends.clickhouse import ClickHouseStore
-from omni_etl.errors import SettingsError, UnavailableError
+from omni_etl.backends.clickhouse_reader import StoreReader
 from omni_etl.event_search import EXACT, LINES_MAX, WORDED, EventQuery, Place
 
 FOLDED: Final = frozenset({"rcpt_to", "friendly_from"})  # addresses, compared in lower case
@@ -30,29 +27,8 @@ SLICES_HOURS: Final = (1, 4, 16)  # looked at one after the other, before all th
 RARE: Final = frozenset({"event_id", "rcpt_to", "message_id", "transmission_id"})  # what finds few events of many
 
 
-class ClickHouseEvents:
-    """On a store of its own; None where settings name none, which is answered as one that is away."""
-
-    def __init__(self, store: ClickHouseStore | None) -> None:
-        self._store = store
-        self._is_open = False
-        self._opening = asyncio.Lock()
-
-    async def open(self) -> None:
-        """Connect; a store that is away is connected to when it is asked.
-
-        Raises:
-            SettingsError: rejected credentials, or a schema that is not this program's.
-
-        """
-        with suppress(UnavailableError):
-            await self._opened()
-
-    async def close(self) -> None:
-        """Give back connections."""
-        self._is_open = False
-        if self._store is not None:
-            await self._store.close()
+class ClickHouseEvents(StoreReader):
+    """Events, found."""
 
     async def find(
         self, query: EventQuery, *, count_max: int, after: Place | None = None, skip: int = 0
@@ -92,22 +68,6 @@ class ClickHouseEvents:
         times = sorted({place.timestamp_ms for place in places})
         parameters = {"times_ms": times, "keys": list(lines), "lines": list(lines.values())}
         return [str(line) for (line,) in await self._ask(sql.query("events_lines"), parameters)]
-
-    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        try:
-            store = await self._opened()
-        except SettingsError as error:  # of a store that changed since the start; the start itself was told
-            raise UnavailableError(str(error)) from error
-        return await store.query(statement, parameters)
-
-    async def _opened(self) -> ClickHouseStore:
-        if self._store is None:
-            raise UnavailableError("no store is named")
-        async with self._opening:
-            if not self._is_open:
-                await self._store.open()
-                self._is_open = True
-        return self._store
 
 
 def _slices(from_ms: int, to_ms: int, hours: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from string import Template
 from typing import Any, Final
 
 from omni_etl import sql
-from omni_etl.backends.clickhouse import ClickHouseStore
+from omni_etl.backends.clickhouse_reader import StoreReader
 from omni_etl.bounce import CATEGORY_OF
-from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.reports import DIMENSIONS, Condition, Figure, ReportQuery, ReportRow
 
 HOUR_SECONDS: Final = 3600
@@ -34,29 +31,8 @@ _OPERATORS: Final = {
 }
 
 
-class ClickHouseReports:
-    """On a store of its own; None where settings name none, which is answered as one that is away."""
-
-    def __init__(self, store: ClickHouseStore | None) -> None:
-        self._store = store
-        self._is_open = False
-        self._opening = asyncio.Lock()
-
-    async def open(self) -> None:
-        """Connect; a store that is away is connected to when it is asked.
-
-        Raises:
-            SettingsError: rejected credentials, or a schema that is not this program's.
-
-        """
-        with suppress(UnavailableError):
-            await self._opened()
-
-    async def close(self) -> None:
-        """Give back connections."""
-        self._is_open = False
-        if self._store is not None:
-            await self._store.close()
+class ClickHouseReports(StoreReader):
+    """Figures and names."""
 
     async def report(self, query: ReportQuery) -> Sequence[ReportRow]:
         """A row for each combination of bucket and `by` in which something was counted that the figures ask for."""
@@ -84,22 +60,6 @@ class ClickHouseReports:
             "subaccount_id": -1 if subaccount_id is None else subaccount_id,
         }
         return [str(value) for (value,) in await self._ask(statement, parameters)]
-
-    async def _ask(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-        try:
-            store = await self._opened()
-        except SettingsError as error:  # of a store that changed since the start; the start itself was told
-            raise UnavailableError(str(error)) from error
-        return await store.query(statement, parameters)
-
-    async def _opened(self) -> ClickHouseStore:
-        if self._store is None:
-            raise UnavailableError("no store is named")
-        async with self._opening:
-            if not self._is_open:
-                await self._store.open()
-                self._is_open = True
-        return self._store
 
 
 def family_of(query: ReportQuery) -> str | None:
