@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WAYS := src tests bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint types layers test engines clients sim e2e bench docs lock clean
+.PHONY: help setup demo up check lint types layers test engines clients sim fuzz e2e bench docs lock clean
 
 help: ## show what can be done
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ layers: setup ## import-linter: imports point down only
 	$(VENV)/bin/lint-imports
 
 test: setup ## every test but the end-to-end ones on other engines
-	$(RUN) -m pytest -m "not engines and not clients"
+	$(RUN) -m pytest -m "not engines and not clients and not simulation"
 
 engines: setup ## end to end over SQS's protocol and on PostgreSQL
 	$(RUN) -m pytest -m "engines and not clients"
@@ -43,8 +43,12 @@ clients: setup ## the official Node client against a filled system; needs node a
 	npm ci --silent --no-audit --no-fund --prefix tests/clients/node
 	$(RUN) -m pytest -m clients
 
-sim: setup ## the dangerous promises under faults, many seeds: SEEDS=200 for more
-	OMNI_SIM_SEEDS=$(or $(SEEDS),50) $(RUN) -m pytest tests/simulation
+sim: setup ## the whole way under faults from a seed, and the code broken on purpose: SEEDS=5000 for more, SEED=123 to see one again
+	$(if $(SEED),,OMNI_SIM_SEEDS=50 $(RUN) -m pytest tests/simulation)
+	$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+fuzz: setup ## odd input for every parser that outsiders reach: SECONDS=60 for each of them, 2 if not said
+	OMNI_FUZZ_SECONDS=$(or $(SECONDS),2) $(RUN) -m pytest -m fuzz
 
 e2e: setup ## the whole system as real processes, killed in turn
 	$(RUN) -m pytest -m e2e
@@ -52,8 +56,10 @@ e2e: setup ## the whole system as real processes, killed in turn
 bench: setup ## how fast it is here, beside the bare limit and RabbitMQ, in about an hour; ROWS=hose,outage for a part, QUICK=1
 	$(RUN) -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
 
-docs: setup ## write docs/reference anew from the code
+docs: setup ## write docs/reference and deploy/iam anew from the code
 	$(RUN) -m omni_etl.cli.reference docs/reference
+	$(RUN) scripts/licences.py docs/reference/licences.md
+	$(RUN) scripts/policies.py deploy/iam
 
 lock: ## resolve pyproject.toml anew into requirements.lock, with hashes
 	rm -rf build/lock

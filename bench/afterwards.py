@@ -8,11 +8,13 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bench import api, backlog, latency, two_parents
+from bench import api, backlog, delivery, latency, two_parents
 from bench.corpus import corpus
 from bench.plan import Scale
 from bench.result import Results
+from bench.statements import per_batch as statements_per_batch
 
+STATEMENTS_EVENTS: Final = 60_000
 RATE_FROM: Final = "end_to_end_database"
 
 
@@ -31,6 +33,12 @@ async def run(groups: Sequence[str], results: Results, scale: Scale, console: Co
         console.print(f"two_parents: {found['two_parents_ratio']:.2f} times as fast as one", highlight=False)
     if "latency" in groups:
         found |= await _latency(results, scale, console)
+    if "delivery" in groups:
+        with console.status("delivery: statements"):
+            statements = await statements_per_batch(corpus(min(scale.events, STATEMENTS_EVENTS)))
+        delivered = await delivery.measure(scale.delivery_seconds, console)
+        console.print(delivered, highlight=False)
+        found |= delivered | {"outbox_statements_per_batch": statements}
     if "api" in groups:
         asked = await api.measure(scale.api_events, scale.api_seconds, console)
         console.print(api.table(asked))

@@ -14,7 +14,7 @@ from bench.row import Row, Skipped
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 ROWS: Final = ("hose", "services", "end_to_end", "bare_limit", "rabbitmq", "outage")
-GROUPS: Final = (*ROWS, "two_parents", "latency", "api", "backlog")
+GROUPS: Final = (*ROWS, "two_parents", "latency", "delivery", "api", "backlog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Scale:
     outage_seconds: float
     latency_seconds: float  # at each share of the rate
     rounds: int  # of the rows that take turns
+    delivery_seconds: float  # of each mix of customers
     api_events: int  # sent; ten times as many are stored, and asked
     api_seconds: float
     backlog_events: int  # that wait when complaints come
@@ -37,6 +38,7 @@ FULL: Final = Scale(
     outage_seconds=600.0,
     latency_seconds=30.0,
     rounds=3,
+    delivery_seconds=30.0,
     api_events=1_000_000,
     api_seconds=40.0,
     backlog_events=3_600_000,
@@ -47,6 +49,7 @@ QUICK: Final = Scale(
     outage_seconds=20.0,
     latency_seconds=8.0,
     rounds=1,
+    delivery_seconds=8.0,
     api_events=50_000,
     api_seconds=10.0,
     backlog_events=600_000,

@@ -18,6 +18,7 @@ import uvloop
 
 from bench.frames import CHANNEL, Deliveries, acknowledgement
 from bench.rabbitmq_topology import EXCHANGE, connect
+from omni_etl import outbox
 from omni_etl import settings as settings_module
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.backends.http import AiohttpPoster
@@ -81,7 +82,7 @@ class Posts:
     def __init__(self, target: str) -> None:
         self._webhook = Webhook("bench", "bench", target, TYPES)
         self._poster = AiohttpPoster(
-            is_allowed=lambda _: True, timeout_seconds=TIMEOUT_SECONDS, connections_max=POSTS_AT_ONCE, clock=CLOCK
+            refusal=lambda *_: None, timeout_seconds=TIMEOUT_SECONDS, connections_max=POSTS_AT_ONCE, clock=CLOCK
         )
 
     async def open(self) -> None:
@@ -90,10 +91,15 @@ class Posts:
 
     async def apply(self, batch: Envelope) -> None:
         """All at once, as far as there are connections."""
-        posts = cut(batch, [self._webhook])
-        answers = await asyncio.gather(
-            *(self._poster.post(each.target, each.body, headers_of(each, self._webhook)) for each in posts)
-        )
+        found = cut(batch, [self._webhook])
+        now_ms = int(CLOCK.now() * 1000)
+        bodies = [(each.body, headers_of(each, self._webhook, now_ms=now_ms)) for each in found.batches]
+        for rest in found.segments:  # it joins nothing: what was consumed together goes together
+            alone = outbox.Batch(
+                rest.name, self._webhook.id, self._webhook.target, {}, b"[%b]" % rest.elements, rest.event_count
+            )
+            bodies.append((alone.body, headers_of(alone, self._webhook, now_ms=now_ms)))
+        answers = await asyncio.gather(*(self._poster.post(self._webhook.target, *each) for each in bodies))
         assert all(each.ok for each in answers), "a customer that refuses is not part of this run"
 
 

@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
                 return
             head = bytes(self._buffer[: end + 2])
             self._body_start = end + len(HEAD_END)
-            self._needed = self._body_start + int(_header(head, LENGTH) or 0)
+            self._needed = self._body_start + int(header(head, LENGTH) or 0)
         if len(self._buffer) >= self._needed:
             self._answer()
 
@@ -80,11 +80,12 @@ class Connection(asyncio.Protocol):
             said = self._receipts.as_json()
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
             return
-        self._receipts.take(_header(request[:start], BATCH_ID), request[start:])
+        self._receipts.take(header(request[:start], BATCH_ID), request[start:])
         self._transport.write(OK)
 
 
-def _header(head: bytes, name: bytes) -> bytes:
+def header(head: bytes, name: bytes) -> bytes:
+    """Its value, or nothing."""
     start = head.lower().find(name)
     if start < 0:
         return b""

@@ -25,6 +25,8 @@ RATES: Final = (
 )
 COLUMNS: Final = ("row", "events/s", "slowest to fastest", "CPU, µs an event", "of the bare limit", "times RabbitMQ")
 
+DELIVERED_PER_CORE: Final = "webhook_events_per_second_per_core"
+
 PROSE: Final = """# Benchmark
 
 Written by `make bench`; whoever runs it anew replaces it. Events are `omni demo`'s, {event_note}. Every fsync is on, every
@@ -52,8 +54,14 @@ API_EXPLAINED: Final = """In ms, over HTTP, {events} events stored, while 10,000
 suppression check a thousand times a second, all at the same time and on the same cores. A question that waits for a connection
 took as long as from the time at which it was due.
 """
-BACKLOG_EXPLAINED: Final = """From the hose's 200 for a spam complaint to "suppressed" at the check, while {before:,} bulk envelopes waited at the beginning,
-{after:,} at the end, and more came in as fast as the hose took them: p50 {p50:,.0f} ms, p99 {p99:,.0f} ms.
+DELIVERY_EXPLAINED: Final = """From the time at which an event was sent to the hose until its customer had it, in ms; a second of waiting for company in the
+hose and one in the outbox included. A thousand webhooks of a subaccount each share {many_events:,} events ({many_rate:.0f} µs CPU of the deliverer an event,
+{events_a_batch} events a batch). Then ten webhooks that each want everything, alone and beside ninety whose customers hang until
+time-out: the p99 of the ten is {times:.2f} times what it was alone.
+"""
+BACKLOG_EXPLAINED: Final = """Nobody received for an hour of events. Then what was urgent of it was worked off in {urgent:.1f} s. From then on, from the
+hose's 200 for a spam complaint to "suppressed" at the check, while {before:,} bulk envelopes waited at the beginning, {after:,} at the
+end, and more came in as fast as the hose took them: p50 {p50:,.0f} ms, p99 {p99:,.0f} ms.
 """
 
 
@@ -76,6 +84,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
     return {
         **rates,
         **figures,
+        DELIVERED_PER_CORE: _delivered_per_core(results),
         **bill,
         **findings.extras,
         "ratios": _ratios(results),
@@ -110,6 +119,9 @@ def page(findings: Findings) -> str:
             "\n## How long it takes\n",
             "From the hose's 200 to each service's effect, in ms, at shares of the end-to-end rate (database queue).\n",
             *_markdown(("% of the rate", "effect", "p50", "p99"), _latencies(said)),
+            "\n## Delivery to many customers\n",
+            _delivery_explained(said),
+            *_markdown(("customers", "p50", "p99"), _delivery(said)),
             "\n## The API\n",
             API_EXPLAINED.format(events=f"{said.get('api_stored_events') or 0:,}"),
             *_markdown(("question", "p50", "p95", "p99"), _api(said)),
@@ -158,6 +170,8 @@ def _single_figures(said: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"SQS, $ a million events at {EVENTS_PER_DAY:,.0f} a day (`omni cost`)",
             _shown(said["usd_per_million_events"], ".4f"),
         ),
+        ("webhooks, events delivered a second of one core", _shown(said[DELIVERED_PER_CORE], ",.0f")),
+        ("outbox, statements a batch", _shown(said.get("outbox_statements_per_batch"), ".2f")),
         (
             "two `omni run` on one queue, times as fast as one (suppressions and webhooks)",
             _shown(said.get("two_parents_ratio"), ".2f"),
@@ -182,6 +196,38 @@ def _latencies(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def _delivery(said: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    found = said.get("delivery")
+    if found is None:
+        return []
+    spans = {
+        "a thousand webhooks": found["thousand_webhooks"]["ms"],
+        "ten, alone": found["healthy_alone_ms"],
+        "ten, beside ninety who hang": found["healthy_beside_hanging_ms"],
+    }
+    return [(name, f"{each['p50']:,.0f}", f"{each['p99']:,.0f}") for name, each in spans.items()]
+
+
+def _delivery_explained(said: Mapping[str, Any]) -> str:
+    found = said.get("delivery")
+    if found is None:
+        return "Did not run.\n"
+    many = found["thousand_webhooks"]
+    return DELIVERY_EXPLAINED.format(
+        many_events=many["events"],
+        many_rate=many["cpu_us_per_event"],
+        events_a_batch=many["events_a_batch"],
+        times=found["healthy_beside_hanging_ms"]["p99"] / found["healthy_alone_ms"]["p99"],
+    )
+
+
+def _delivered_per_core(results: Results) -> float | None:
+    """What the deliverer of the row with webhooks alone would do, had it a core for itself."""
+    found = results.get("service_webhooks")
+    cpu_us = found.typical.cpu_us_per_event.get("child webhooks") if found is not None and found.typical else None
+    return None if not cpu_us else round(1e6 / cpu_us, 1)
+
+
 def _api(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     found = said.get("api_ms") or {}
     return [
@@ -196,7 +242,11 @@ def _backlog(said: Mapping[str, Any]) -> str:
         return "Did not run.\n"
     spans = found["suppressed_ms"]
     return BACKLOG_EXPLAINED.format(
-        before=found["bulk_envelopes_before"], after=found["bulk_envelopes_after"], p50=spans["p50"], p99=spans["p99"]
+        urgent=found["urgent_backlog_seconds"],
+        before=found["bulk_envelopes_before"],
+        after=found["bulk_envelopes_after"],
+        p50=spans["p50"],
+        p99=spans["p99"],
     )
 
 

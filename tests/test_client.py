@@ -171,3 +171,10 @@ def test_who_waits_can_be_told_to_give_up() -> None:
         hose.give_up()
         with pytest.raises(SendError, match="given up"):
             hose.send([event(1)])
+
+
+@pytest.mark.parametrize("body", [b'{"a":' + b"[" * 100_000, b'{"accepted":1,"rejected":[{"line":1,"reason":"\xff"}]}'])
+def test_an_answer_that_is_none_is_an_error_that_is_known(body: bytes) -> None:
+    """Whatever speaks at the address of a hose."""
+    with _scripted(_Script([(200, {}, body)])) as url, Hose(url) as hose, pytest.raises(SendError):
+        hose.send([event(1)])

@@ -1,5 +1,6 @@
 """envelope: packed, sealed, opened and sliced without a byte changed; and nothing broken passes as an envelope."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -152,11 +153,18 @@ def test_a_damaged_payload_never_passes_as_events() -> None:
 
 
 def test_a_bomb_ends_at_the_size_its_header_claims() -> None:
-    """A payload that unfolds to more than was announced is refused, not unfolded."""
+    """A payload that unfolds to more than was announced is refused, not unfolded, also where its frame says how much it is."""
     sealed = pack(LINES, STAMP)
-    bomb = zstandard.ZstdCompressor().compress(b"\0" * 50_000_000)
-    with pytest.raises(EnvelopeError):
-        opened(SealedEnvelope(sealed.header, bomb))
+    for says in (True, False):
+        bomb = zstandard.ZstdCompressor(write_content_size=says).compress(b"\0" * 50_000_000)
+        tracemalloc.start()
+        try:
+            with pytest.raises(EnvelopeError):
+                opened(SealedEnvelope(sealed.header, bomb))
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak_bytes < 1_000_000
 
 
 def test_threads_may_open_at_the_same_time() -> None:
@@ -172,3 +180,41 @@ def test_a_header_is_readable_in_a_console() -> None:
     header = msgspec.json.decode(pack(LINES, STAMP).header)
     assert set(header) == set(Header.__struct_fields__)
     assert (header["lane"], header["seq"], header["types"][0][0]) == ("bulk", 7, "open")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a":' + "[" * 100_000,
+        '{"version":2,"a":' + '{"a":' * 100_000,
+        b'{"version":1,"hose_id":"\x80"}',
+        '{"hose_id":"\ud800"}',
+    ],
+    ids=["arrays", "objects", "no UTF-8", "half a surrogate"],
+)
+def test_a_header_too_deep_or_of_broken_text_is_no_header(header: str | bytes) -> None:
+    """Whoever may send to a queue must not be able to end the parent with one entry."""
+    with pytest.raises(EnvelopeError, match="no envelope header"):
+        open_header(header)
+    assert lane_of(header) == "bulk"
+
+
+def test_two_ranges_of_one_type_are_refused() -> None:
+    """The lines of the first would be taken twice, and those of the second never."""
+    sealed = pack({"open": [b"{}"], "click": [b"{}"]}, STAMP)
+    with pytest.raises(EnvelopeError, match="two ranges of one type"):
+        opened(changed(sealed, types=(TypeRange("open", 1, 0, 3), TypeRange("open", 1, 3, 3))))
+
+
+def test_a_range_that_does_not_end_with_a_line_is_refused() -> None:
+    """Else the last byte of it would be cut off."""
+    sealed = pack({"open": [b"{}{}"]}, STAMP)
+    with pytest.raises(EnvelopeError, match="does not end with a line"):
+        opened(changed(sealed, event_count=2, types=(TypeRange("open", 1, 0, 2), TypeRange("click", 1, 2, 3))))
+
+
+def test_nothing_stands_behind_a_payload() -> None:
+    """One frame is all of it: what is behind would be under no checksum."""
+    sealed = pack(LINES, STAMP)
+    with pytest.raises(EnvelopeError, match="does not open"):
+        opened(SealedEnvelope(sealed.header, sealed.payload + b"more"))

@@ -30,6 +30,7 @@ class Engines(WorldRegistry):
         self.events = {date(2026, 11, 24): 2, date(2026, 11, 25): 3}
         self.batches = {"1": Rewritten(rewritten=1, events=2), "2": Rewritten(dropped=1, events=1), "3": Rewritten()}
         self.claimed: set[str] = set()
+        self.segments = 0
         self.entries = 2
         self.fails_at = ""
 
@@ -62,6 +63,12 @@ class Engines(WorldRegistry):
         self.step("reasons")
         return 0
 
+    async def rewrite_segments(self, recipient: str) -> Rewritten:
+        """All at once."""
+        self.step("segments")
+        count, self.segments = self.segments, 0
+        return Rewritten(events=count)
+
     async def batch_ids(self, after: str, *, count_max: int) -> Sequence[str]:
         """One at a time."""
         return [each for each in sorted(self.batches) if each > after][:1]
@@ -72,7 +79,7 @@ class Engines(WorldRegistry):
         if each in self.claimed:
             return Rewritten(claimed=(each,))
         self.step(f"batch {each}")
-        found, self.batches[each] = self.batches[each], Rewritten()
+        found, self.batches[each] = self.batches.get(each, Rewritten()), Rewritten()
         return found
 
     async def withdraw(self, recipient: str) -> int:
@@ -126,6 +133,15 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     await erasures.close()
 
 
+async def test_what_is_not_yet_a_batch_is_erased_first(scene: Scene) -> None:
+    """What is joined meanwhile is found among the batches; the receipt counts its events."""
+    scene.engines.segments = 7
+    receipt = (await scene.erase()).receipt
+    assert (receipt.batch_events, receipt.batches_rewritten, receipt.batches_dropped) == (10, 1, 1)
+    happened = scene.engines.happened
+    assert happened.index("segments") < happened.index("batch 1")
+
+
 async def test_a_receipt_says_when_and_how_many_of_each(scene: Scene) -> None:
     """Suppressions only where they are asked for; they end first, and are forgotten last."""
     receipt = (await scene.erase()).receipt
@@ -133,17 +149,19 @@ async def test_a_receipt_says_when_and_how_many_of_each(scene: Scene) -> None:
         receipt.id,
         receipt.at_ms,
         with_suppressions=False,
-        finished_at_ms=int(scene.clock.now() * 1000),
+        finished_at_ms=receipt.finished_at_ms,
         events=5,
         batches_rewritten=1,
         batches_dropped=1,
         batch_events=3,
     )
-    steps = ["events of 24", "events of 25", "reasons", "batch 1", "batch 2", "batch 3"]
-    assert scene.engines.happened == steps
+    assert receipt.at_ms < (receipt.finished_at_ms or 0) <= int(scene.clock.now() * 1000)
+    batches = ["batch 1", "batch 2", "batch 3"]
+    steps = ["events of 24", "events of 25", "reasons", "segments", *batches]
+    assert scene.engines.happened == [*steps, *batches]
     again = (await scene.erase(with_suppressions=True)).receipt
     assert (again.events, again.suppressions, again.id != receipt.id) == (0, 2, True)
-    assert scene.engines.happened == [*steps, "withdraw", *steps, "forget"]
+    assert scene.engines.happened == [*steps, *batches, "withdraw", *steps, "forget"]
     assert await scene.erasures.receipts() == [again, receipt]
     assert {what for what, _, _ in scene.said} >= {"days of stored events", "batches that wait for customers"}
 
@@ -195,8 +213,21 @@ async def test_what_is_being_tried_is_waited_for(scene: Scene) -> None:
     assert (await scene.ended(task)).receipt.batch_events == 3
 
 
+async def test_what_is_split_meanwhile_is_found_again(scene: Scene) -> None:
+    """Its halves have ids of their own, which may stand where the walk has been."""
+    scene.engines.claimed = {"2"}
+    task = scene.begin()
+    while not scene.engines.happened or scene.engines.happened[-1] != "batch 3":
+        await scene.passed(0.5)
+    del scene.engines.batches["2"]
+    scene.engines.batches |= {"0": Rewritten(rewritten=1, events=1)}
+    scene.engines.claimed = set()
+    receipt = (await scene.ended(task)).receipt
+    assert (receipt.batches_rewritten, receipt.batches_dropped, receipt.batch_events) == (2, 0, 3)
+
+
 @pytest.mark.parametrize(
-    "step", ["withdraw", "events of 24", "events of 25", "reasons", "batch 1", "batch 2", "forget"]
+    "step", ["withdraw", "events of 24", "events of 25", "reasons", "segments", "batch 1", "batch 2", "forget"]
 )
 async def test_cut_off_anywhere_it_is_taken_up(scene: Scene, step: str) -> None:
     """By the same command: one receipt, with everything that was erased in both."""

@@ -16,7 +16,12 @@ from omni_etl.telemetry import LINES
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "omni_etl"
 DOCS = ROOT / "docs"
-PAPERS = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "changelog.d").glob("*.md")]
+PAPERS = [
+    *ROOT.glob("*.md"),
+    *DOCS.rglob("*.md"),
+    *(ROOT / "changelog.d").glob("*.md"),
+    *(ROOT / "deploy").rglob("*.md"),
+]
 WORDS = {
     *("event", "envelope", "hose", "lane", "lease", "service", "child", "owes", "done", "ledger", "settle", "siding"),
     *("dead letter", "webhook", "batch", "attempt", "outbox", "message"),

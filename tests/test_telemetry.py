@@ -61,3 +61,19 @@ def test_names_and_sentences_are_fit_for_alarms() -> None:
     described = re.findall(r"^# HELP (\w+) (.*)$", generate_latest(telemetry.NUMBERS).decode(), re.MULTILINE)
     assert described
     assert all(name.startswith("omni_") and sentence.endswith(".") for name, sentence in described)
+
+
+def test_a_trace_for_people_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """By itself structlog shows the variables of every frame: keys and URLs with passwords would stand on the terminal."""
+
+    def fails(password: str) -> None:
+        raise RuntimeError("told")
+
+    telemetry.configure_logs("debug", "console")
+    try:
+        fails("hidden" + "-secret")
+    except RuntimeError:
+        telemetry.get_logger().exception("service_failed")
+    said = capsys.readouterr().err
+    assert "RuntimeError" in said
+    assert "hidden-secret" not in said

@@ -25,10 +25,23 @@ EXPORTS = ["Hose"]
 MIRRORED_ELSEWHERE = {
     # contracts are tested by one suite each, on every backend
     "outbox": "contracts/test_outbox.py",
+    "replay": "contracts/test_replays.py",
+    "backends/database/replays": "contracts/test_replays.py",
     "poster": "contracts/test_poster.py",
     "erasure": "contracts/test_erasures.py",
+    "dead_letters": "contracts/test_dead_letters.py",
+    "backends/database/dead_letters": "contracts/test_dead_letters.py",
+    "supervisor/dead_letters": "contracts/test_dead_letters.py",
+    "wiring/dead_letters": "cli/test_dead_letters.py",
+    "backends/clickhouse_audit": "auditing/test_steps.py",
+    "wiring/audit": "e2e/test_audit.py",
+    "cli/audit": "e2e/test_audit.py",
     "backends/database/erasures": "contracts/test_erasures.py",
     "backends/database/deliveries": "contracts/test_deliveries.py",
+    "backends/database/outbox_batches": "contracts/test_outbox_segments.py",
+    "backends/database/outbox_lanes": "contracts/test_outbox_lanes.py",
+    "backends/database/outbox_limits": "contracts/test_outbox_lanes.py",
+    "backends/database/outbox_tables": "backends/database/test_tables.py",
     "store": "contracts/test_store.py",
     "event_search": "contracts/test_event_search.py",
     "backends/clickhouse_events": "contracts/test_event_search.py",
@@ -173,7 +186,7 @@ def test_an_exception_to_a_rule_names_the_rule_and_the_reason() -> None:
 
 def test_no_path_of_a_machine_is_in_the_tree() -> None:
     """The repository runs wherever it is checked out."""
-    folders = ("src", "tests", "docs", "bench", "scripts", ".ci", "changelog.d")
+    folders = ("src", "tests", "docs", "bench", "scripts", "deploy", ".ci", "changelog.d")
     files = [*ROOT.glob("*.*"), ROOT / "Makefile", *(each for name in folders for each in (ROOT / name).rglob("*"))]
     machine = re.compile(rb"(?<![\w.])/(?:root|work|home|Users)/")
     found = [

@@ -162,7 +162,7 @@ class _Answer(msgspec.Struct):
 def _report(status: int, content: bytes) -> SendReport:
     try:
         answer = msgspec.json.decode(content, type=_Answer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise SendError(_reason(status, content), status=status) from None
     count = len(answer.rejected) if answer.rejected_count is None else answer.rejected_count
     return SendReport(answer.accepted, answer.rejected, count)

@@ -143,7 +143,7 @@ def open_header(text: str | bytes) -> Header:
     """
     try:
         header = _header.decode(text)
-    except msgspec.MsgspecError as error:
+    except _NO_HEADER as error:
         _refuse_newer(text)
         raise EnvelopeError(f"no envelope header: {error}") from None
     if header.version != VERSION or header.codec != CODEC:
@@ -162,13 +162,18 @@ def open_payload(header: Header, payload: bytes) -> Envelope:
 
     """
     try:
+        said_bytes = zstandard.frame_content_size(payload)
+        if said_bytes not in (-1, header.raw_bytes):  # believed by the decompressor, whatever `max_output_size` says
+            raise EnvelopeError(f"payload of {header.key} says {said_bytes} bytes, its header {header.raw_bytes}")
         # A decompressor of its own: one shared by two threads reports corruption on good data (docs/decisions/0003).
-        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=max(1, header.raw_bytes))
+        raw = zstandard.ZstdDecompressor().decompress(
+            payload, max_output_size=max(1, header.raw_bytes), allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise EnvelopeError(f"payload of {header.key} does not open: {error}") from None
     if len(raw) != header.raw_bytes:
         raise EnvelopeError(f"payload of {header.key} holds {len(raw)} bytes, its header says {header.raw_bytes}")
-    _check_ranges(header)
+    _check_ranges(header, raw)
     return Envelope(header, raw)
 
 
@@ -176,7 +181,7 @@ def lane_of(text: str | bytes) -> Lane:
     """The lane a header names, also where nothing else of it can be read; bulk where that cannot either."""
     try:
         return _lane.decode(text).lane
-    except msgspec.MsgspecError:
+    except _NO_HEADER:
         return "bulk"
 
 
@@ -200,7 +205,7 @@ def _refuse_newer(text: str | bytes) -> None:
     """A newer header may have other fields and other types in the old ones: ask for these two alone."""
     try:
         kind = _kind.decode(text)
-    except msgspec.MsgspecError:
+    except _NO_HEADER:
         return
     if kind.version > VERSION or (kind.version == VERSION and kind.codec != CODEC):
         raise NewerEnvelopeError(
@@ -217,12 +222,16 @@ class _Lane(msgspec.Struct, frozen=True, gc=False):
     lane: Lane
 
 
-def _check_ranges(header: Header) -> None:
+def _check_ranges(header: Header, raw: bytes) -> None:
     end = 0
     for each in header.types:
         if each.start != end or each.count < 1 or each.size_bytes < each.count:
             raise EnvelopeError(f"the ranges of {header.key} do not tile its payload")
         end += each.size_bytes
+        if raw[end - 1 : end] != b"\n":
+            raise EnvelopeError(f"a range of {header.key} does not end with a line")
+    if len({each.type for each in header.types}) < len(header.types):
+        raise EnvelopeError(f"{header.key} has two ranges of one type")
     if end != header.raw_bytes or sum(each.count for each in header.types) != header.event_count:
         raise EnvelopeError(f"the ranges of {header.key} do not add up")
 
@@ -230,6 +239,8 @@ def _check_ranges(header: Header) -> None:
 _compression: Final = zstandard.ZstdCompressionParameters.from_level(
     ZSTD_LEVEL, window_log=ZSTD_WINDOW_LOG, hash_log=ZSTD_HASH_LOG, write_content_size=True, write_checksum=True
 )  # both are made smaller by the compressor where the payload is
+# What msgspec raises on rubbish: also for members that nobody asked for but nested too deep, and for broken UTF-8.
+_NO_HEADER: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 _header: Final = msgspec.json.Decoder(Header)
 _kind: Final = msgspec.json.Decoder(_Kind)
 _lane: Final = msgspec.json.Decoder(_Lane)

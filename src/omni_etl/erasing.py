@@ -97,18 +97,27 @@ class Erasing:
         return await self._noted(replace(receipt, reasons=receipt.reasons + reasons))
 
     async def _rewrite_batches(self, receipt: Receipt, recipient: str) -> Receipt:
-        """Every batch of the outbox, and those that are being tried as soon as their attempt has ended."""
+        """Everything in the outbox, again and again until nothing is found: a batch that is split goes on under other ids."""
+        found = await self._parts.outbox.rewrite_segments(recipient)
+        receipt = await self._noted(_with(receipt, found)) if found.events else receipt
+        while True:
+            before, claimed = receipt, list[str]()
+            receipt = await self._walk(receipt, recipient, claimed)
+            if receipt == before and not claimed:
+                return receipt
+            while claimed:
+                self._progress("attempts that have not ended", 0, len(claimed))
+                await self._clock.sleep(LOOK_SECONDS)
+                ids, claimed = claimed, []
+                receipt = await self._rewrite(receipt, ids, recipient, claimed)
+
+    async def _walk(self, receipt: Receipt, recipient: str, claimed: list[str]) -> Receipt:
+        """Every batch; `claimed` hears of those that are being tried."""
         looked_at, after = 0, ""
-        claimed: list[str] = []
         while ids := await self._parts.outbox.batch_ids(after, count_max=BATCHES_AT_ONCE):
             receipt = await self._rewrite(receipt, ids, recipient, claimed)
             looked_at, after = looked_at + len(ids), ids[-1]
             self._progress("batches that wait for customers", looked_at, 0)
-        while claimed:
-            self._progress("attempts that have not ended", 0, len(claimed))
-            await self._clock.sleep(LOOK_SECONDS)
-            ids, claimed = claimed, []
-            receipt = await self._rewrite(receipt, ids, recipient, claimed)
         return receipt
 
     async def _rewrite(self, receipt: Receipt, ids: Sequence[str], recipient: str, claimed: list[str]) -> Receipt:

@@ -47,7 +47,7 @@ class Receipt:
     reasons: int = 0  # rows of metrics, counted by a reply of a remote server in which the address stood
     batches_rewritten: int = 0
     batches_dropped: int = 0  # with nothing left
-    batch_events: int = 0  # out of these batches
+    batch_events: int = 0  # out of these batches, and out of what was to become some
     suppressions: int = 0
 
 
@@ -115,6 +115,13 @@ class OutboxEraser(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+        ...
+
+    async def rewrite_segments(self, recipient: str) -> Rewritten:
+        """Take the recipient's events out of what was not yet joined into batches; counts events alone.
+
+        Batches that are joined while it runs may hold some: walk those afterwards.
+        """
         ...
 
     async def batch_ids(self, after: str, *, count_max: int) -> Sequence[str]:

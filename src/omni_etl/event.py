@@ -265,11 +265,11 @@ def _check_spelling(line: bytes) -> None:
 
 
 def _without_doubled_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise Refused(f"the key {doubled[:64]!r} stands twice in one object")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise Refused(f"the key {name[:64]!r} stands twice in one object")
+        members[name] = value
     return members
 
 

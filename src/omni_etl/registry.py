@@ -88,11 +88,11 @@ class Registry(Protocol):
         ...
 
     async def bury(self, service: str, key: str, reason: str) -> None:
-        """Keep the reason of a dead letter; idempotent by (service, key)."""
+        """Keep the reason of a dead letter; idempotent by (service, key) until it leaves (`dead_letters.py`)."""
         ...
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Of every service, newest first, at most 1,000."""
+        """Those that are in, of every service, newest first, at most 1,000."""
         ...
 
 

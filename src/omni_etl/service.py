@@ -46,7 +46,10 @@ class Service(Protocol):
 
     @property
     def types(self) -> frozenset[str]:
-        """The event types it binds to; envelopes without any of them are done unopened."""
+        """The event types it binds to; envelopes without any of them are done unopened.
+
+        One that binds to all is handed empty envelopes too (a quiet hose sends one a minute): its ledger has every number.
+        """
         ...
 
     async def open(self) -> None:

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         description="The database: `postgresql://user:password@host:port/name`, or `sqlite:///directory` "
         "(or empty: files in the data directory).",
     )
+    secrets_key: SecretStr = Field(
+        SecretStr(""),
+        description="What seals the secrets of webhooks in the database: 32 bytes in base64, the same for every role, and "
+        "behind a comma former ones that still open. Empty: the file `secrets.key` in the data directory; "
+        "not with PostgreSQL.",
+    )
 
     # Hose
     hose_host: str = Field("127.0.0.1", description="Address the hose listens on.")
@@ -142,13 +148,37 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Seconds a stopping process may take before it gives everything back and goes."
     )
 
+    audit_seconds: float = Field(
+        300.0, ge=0, description="Seconds between two audits, each by one of all parents; 0: none but by `omni audit`."
+    )
+    audit_window_hours: int = Field(
+        24, ge=2, le=60 * 24, description="Hours back to which they look; an alarm ends when what it is about is older."
+    )
+
     # Webhooks
     webhooks_timeout_seconds: float = Field(
         10.0, gt=0, description="Total seconds of one attempt, answer included (SparkPost: 10)."
     )
-    webhooks_in_flight_max: int = Field(32, ge=1, description="Attempts at the same time.")
+    webhooks_in_flight_max: int = Field(256, ge=1, description="Attempts at the same time, for all webhooks together.")
+    webhooks_in_flight_each_max: int = Field(
+        32, ge=1, description="Attempts at the same time for one webhook; it begins with one and earns the others."
+    )
+    webhooks_close_seconds: float = Field(
+        1.0, ge=0, description="For how long an event waits for others, so that they share a batch."
+    )
+    webhooks_backlog_bytes_max: int = Field(
+        20 * 2**30,
+        ge=1,
+        description="Compressed bytes that may wait for one webhook; beyond that its oldest batches are dropped, and counted.",
+    )
+    webhooks_backlog_days_max: float = Field(
+        7.0, gt=0, description="Age at which a batch that still waits is dropped, and counted."
+    )
     webhooks_allow_networks: str = Field(
-        "", description="Networks webhooks may reach although not globally routable, comma separated CIDR."
+        "", description="Networks webhooks may reach although not globally routable, at any port, comma separated CIDR."
+    )
+    webhooks_allow_ports: str = Field(
+        "", description="Ports webhooks may reach besides 80 and 443, comma separated: `8443,9000-9100`."
     )
 
     # API

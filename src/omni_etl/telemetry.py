@@ -47,6 +47,9 @@ LINES: Final[dict[str, str]] = {
     "envelopes_unreadable": "Too many entries cannot be opened; the rest wait in the queue. Call someone.",
     "envelope_retried": "One application failed; the envelope is tried again.",
     "id_conflict": "Two envelopes with one key and different checksums: a promise is broken. Call someone.",
+    "audit_found": "The audit found envelopes missing or events doubled; with the first of them. Call someone: omni audit.",
+    "audit_waiting": "The audit cannot look: an engine is away, or a queue is not there; it tries again by itself.",
+    "audit_failed": "The audit met an error of our own; logged whole, it tries again by itself.",
     # children
     "service_started": "The service inside a child reached its engine.",
     "service_waiting": "The service's engine is away at start; it tries again by itself.",
@@ -55,6 +58,12 @@ LINES: Final[dict[str, str]] = {
     # webhooks
     "webhook_attempt_failed": "A customer's server did not take a batch; with the time of the next attempt.",
     "webhook_batch_given_up": "A batch was tried until the end of its schedule and given up.",
+    "webhook_events_dropped": "Events of a webhook were dropped: its backlog was full or too old, or it was deleted.",
+    "webhook_guard_open": "OMNI_WEBHOOKS_ALLOW_NETWORKS allows every address: customers' webhooks may reach what is inside.",
+    "webhook_failing": "A webhook has not taken a batch for an hour, a day or three; after five days it is stopped.",
+    "webhook_stopped": "A webhook gets no more attempts, its events are kept: omni webhooks resume ID.",
+    "webhook_replayed": "A replay is over: the events of a time range went to the outbox once more.",
+    "webhook_replay_waiting": "A replay cannot go on: the event store or the database is away; it goes on by itself.",
     "webhook_delivery_waiting": "The outbox does not answer; delivery goes on by itself when it is back.",
     # database
     "queue_envelopes_expired": "Envelopes lay in a queue longer than it keeps them and are gone. Call someone.",
@@ -132,12 +141,46 @@ queue_envelopes_expired: Final = Counter(
 queue_clock_skew_seconds: Final = Gauge(
     "omni_queue_clock_skew_seconds", "Seconds the queue's clock is ahead of ours (SQS).", registry=NUMBERS
 )
+webhook_waiting: Final = Gauge(
+    "omni_webhook_waiting",
+    "What waits for a webhook's customer (events, batches, compressed bytes); told by the API, from counters.",
+    ["webhook", "unit"],
+    registry=NUMBERS,
+)
+webhook_failing_seconds: Final = Gauge(
+    "omni_webhook_failing_seconds",
+    "Seconds since a webhook's last success was followed by a failure; told by the API.",
+    ["webhook"],
+    registry=NUMBERS,
+)
+webhook_stopped: Final = Gauge(
+    "omni_webhook_stopped", "1 for a webhook that gets no attempts; told by the API.", ["webhook"], registry=NUMBERS
+)
+webhook_dropped_events: Final = Gauge(
+    "omni_webhook_dropped_events",
+    "Events of a webhook dropped by the limit of its backlog, ever; told by the API.",
+    ["webhook"],
+    registry=NUMBERS,
+)
+
+audit_missing_envelopes: Final = Gauge(
+    "omni_audit_missing_envelopes",
+    "Envelopes of the last so many hours that a service lacks, whole or in part: 0 or an alarm; told by the API. Absent: nobody audits.",
+    ["hours"],
+    registry=NUMBERS,
+)
+audit_doubled_events: Final = Gauge(
+    "omni_audit_doubled_events",
+    "Events of the last so many hours that stand twice: 0 or an alarm; told by the API. Absent: nobody audits.",
+    ["hours"],
+    registry=NUMBERS,
+)
 
 
 def configure_logs(level: str, log_format: str) -> None:
     """Set up structlog on stderr: JSON lines for machines, colours for a terminal."""
     use_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    renderer: Any = structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = structlog.processors.JSONRenderer() if use_json else _console()
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -151,6 +194,11 @@ def configure_logs(level: str, log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    """Traces without the values of variables, which structlog shows by itself: keys, bodies and URLs are among them."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 def get_logger(**bound: Any) -> Any:

@@ -5,18 +5,19 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import uvicorn
 from fastapi import FastAPI
+from tests.secret_boxes import BOX
 from yarl import URL
 
 from omni_etl.api import ApiParts, api_app
 from omni_etl.api.ingest import Intake
 from omni_etl.api.rate import Rate
+from omni_etl.audit import LATE_SECONDS, Report
 from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.backends.clickhouse_events import ClickHouseEvents
 from omni_etl.backends.clickhouse_reports import ClickHouseReports
@@ -27,9 +28,11 @@ from omni_etl.backends.database import (
     DatabaseWebhooks,
     open_database,
 )
+from omni_etl.backends.database.replays import DatabaseReplays
 from omni_etl.backends.http import AiohttpPoster
 from omni_etl.clock import ManualClock
-from omni_etl.services.webhooks import is_allowed, parse_networks
+from omni_etl.errors import UnavailableError
+from omni_etl.services.webhooks import Guard, parse_networks
 
 POST_SECONDS_MAX = 5.0
 
@@ -89,16 +92,19 @@ async def running(
     hose_url: str = "http://127.0.0.1:1",
     rate: Rate | None = None,
     store_url: str = "",
+    audits: Any = None,
 ) -> AsyncIterator[Api]:
     """An API on this directory; it has no key yet."""
     clock = ManualClock()
     control = open_database(f"sqlite:///{directory}", "control", clock)
+    outbox = open_database(f"sqlite:///{directory}", "outbox", clock)
     parts = ApiParts(
         keys=DatabaseKeys(control, clock),
-        webhooks=DatabaseWebhooks(control, clock),
-        deliveries=DatabaseDeliveries(open_database(f"sqlite:///{directory}", "outbox", clock), clock),
+        webhooks=DatabaseWebhooks(control, clock, BOX),
+        deliveries=DatabaseDeliveries(outbox, clock),
+        replays=DatabaseReplays(outbox, clock),
         poster=AiohttpPoster(
-            is_allowed=partial(is_allowed, networks=parse_networks("127.0.0.1/32")),
+            refusal=Guard(parse_networks("127.0.0.1/32")).refusal,
             timeout_seconds=POST_SECONDS_MAX,
             connections_max=8,
             clock=clock,
@@ -107,11 +113,12 @@ async def running(
         reports=ClickHouseReports(ClickHouseStore(store_url, timeout_seconds=30) if store_url else None),
         event_search=ClickHouseEvents(ClickHouseStore(store_url, timeout_seconds=30) if store_url else None),
         intake=Intake(
-            AiohttpPoster(is_allowed=lambda _: True, timeout_seconds=POST_SECONDS_MAX, connections_max=8, clock=clock),
+            AiohttpPoster(refusal=lambda *_: None, timeout_seconds=POST_SECONDS_MAX, connections_max=8, clock=clock),
             hose_url,
         ),
         rate=rate or Rate(per_second=0, burst=1, clock=clock),
         status=status or _status,
+        audits=audits or NoAudits(),
         clock=clock,
         stop=asyncio.Event(),
     )
@@ -130,6 +137,18 @@ async def running(
     parts.stop.set()
     server.should_exit = True
     await serving
+
+
+class NoAudits:
+    """Nobody audits."""
+
+    async def audit(self, since_ms: int, *, late_seconds: int = LATE_SECONDS) -> Report:
+        """There is nothing to look at."""
+        raise UnavailableError(f"no audit since {since_ms}, {late_seconds}")
+
+    async def last(self) -> dict[str, Any] | None:
+        """None was made."""
+        return None
 
 
 async def _status() -> dict[str, Any]:

@@ -32,6 +32,7 @@ def basic(text: str) -> str:
         ("Basic k", ""),
         ("Basic " + base64.b64encode(b"\xff\xfe").decode(), ""),
         (basic(":k"), ""),
+        ("Basic ké", ""),  # not even ASCII
     ],
 )
 def test_a_key_comes_bare_or_as_the_user_of_basic(header: str, key: str) -> None:

@@ -73,3 +73,11 @@ def test_a_description_has_an_end() -> None:
 def test_a_time_is_whole_seconds() -> None:
     """As SparkPost writes them."""
     assert moment(1_485_910_861_999) == "2017-02-01T01:01:01+00:00"
+
+
+def test_a_recipient_too_deep_to_be_shown_is_refused_all_the_same() -> None:
+    """The parser reads deeper than the writer writes."""
+    deep = b"[" * 500 + b"]" * 500
+    with pytest.raises(Problem) as refused:
+        many_wishes(b'{"recipients":[{"recipient":%b}]}' % deep, 0)
+    assert "1 invalid or malformed recipient(s): …" in refused.value.errors[0]["message"]

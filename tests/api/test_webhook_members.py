@@ -186,10 +186,10 @@ def test_what_is_taken_can_be_sent(
             webhook = made(new(**changed), None)
         except (Problem, ValidationError):
             return
-        poster = AiohttpPoster(is_allowed=lambda _: True, timeout_seconds=5.0, connections_max=1, clock=ManualClock())
+        poster = AiohttpPoster(refusal=lambda *_: None, timeout_seconds=5.0, connections_max=1, clock=ManualClock())
         await poster.open()
         try:
-            await probe(webhook, poster=poster)
+            await probe(webhook, poster=poster, clock=ManualClock())
         finally:
             await poster.close()
         (came,) = customer.posts

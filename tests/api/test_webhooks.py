@@ -9,12 +9,14 @@ from aiohttp import web
 from tests.api.customer import Customer
 from tests.api.server import Api
 from tests.builders import envelope, line
+from tests.outboxes import batch, claim, delivered, given_up, retry
 
 import omni_etl.api.caller
 import omni_etl.api.webhooks
 from omni_etl.api.caller import Caller
+from omni_etl.api.problems import Problem
 from omni_etl.backends.database import DatabaseOutbox
-from omni_etl.outbox import Batch
+from omni_etl.outbox import Cut
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
 
 LIST = "/api/v1/webhooks"
@@ -273,14 +275,14 @@ async def test_batches_that_failed_are_told_of_for_a_day(api: Api, customer: Cus
 async def attempts(api: Api, path: str, answers: list[str], *, seq: int = 2) -> None:
     """What the deliverer writes down of a batch: these answers, 100 s apart."""
     outbox = DatabaseOutbox(api.parts.deliveries._database, api.clock)  # type: ignore[attr-defined]  # the same file
-    batch = Batch(f"b{seq}", path[-36:], "https://x.test/", {}, b"[]", 9)
-    await outbox.put(envelope([line()], seq=seq), [batch])
+    await outbox.put(envelope([line()], seq=seq), Cut([batch(f"b{seq}", path[-36:], event_count=9)]))
     for answer in answers:
-        [due] = await outbox.claim(count_max=1, claim_seconds=30)
+        [due] = await claim(outbox, path[-36:])
         if answer.startswith("2"):
-            await outbox.delivered(due, int(answer), latency_ms=160)
+            verdict = delivered(answer, latency_ms=160)
         else:
-            await outbox.failed(due, answer, retry_in_seconds=100 if len(answers) > 1 else None, latency_ms=160)
+            verdict = retry(100, answer, latency_ms=160) if len(answers) > 1 else given_up(answer, latency_ms=160)
+        assert await outbox.settle(due, verdict)
         api.clock.advance(100)
 
 
@@ -384,3 +386,10 @@ async def test_no_secret_is_shown(api: Api, customer: Customer) -> None:
     assert shown[1]["auth_request_details"] == {"url": f"{customer.url}/token", "body": {}}
     for secret in ("secret", "hush", "c2VjcmV0", "YW5u"):
         assert secret not in str(shown)
+
+
+def test_a_message_too_deep_to_be_sent_is_refused() -> None:
+    """The parser reads deeper than the writer writes."""
+    deep = b"[" * 500 + b"]" * 500
+    with pytest.raises(Problem, match="nested too deep"):
+        omni_etl.api.webhooks._message(b'{"message":[{"msys":{"a":%b}}]}' % deep)

@@ -11,7 +11,7 @@ from omni_etl.cli.app import app
 
 HEAVY = ["aiohttp", "alembic", "chdb", "clickhouse_connect", "fastapi", "pandas", "pyarrow", "redis", "sqlalchemy"]
 COMMANDS = [
-    *("demo", "up", "send", "status", "queues", "redrive", "settings", "webhooks", "keys", "services", "cost"),
+    *("demo", "up", "send", "status", "queues", "dead-letters", "settings", "webhooks", "keys", "services", "cost"),
     *("suppressions", "erase", "hose", "run", "api", "store"),
 ]
 

@@ -6,18 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.builders import line, sealed
 from tests.cli.conftest import Omni
 
 from omni_etl import settings
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.event import TYPES
-from omni_etl.queue import UNREADABLE, dead_letters, siding
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
 from omni_etl.wiring.databases import build_registry, build_webhooks
 from omni_etl.wiring.opened import opened
-from omni_etl.wiring.queues import build_queue
 
 TARGET = "https://example.com/hook"
 
@@ -41,7 +38,15 @@ def test_a_webhook_lives_from_create_to_delete(omni: Omni) -> None:
     assert (kept.id, kept.name, kept.target, kept.subaccount_id) == (webhook_id, "shop", TARGET, 7)
     assert kept.events == {"delivery", "bounce"}
     assert json.loads(omni("webhooks", "list", "--json").stdout) == [
-        {"id": webhook_id, "name": "shop", "target": TARGET, "events": 2, "active": True, "authorization": "not set"}
+        {
+            "id": webhook_id,
+            "name": "shop",
+            "target": TARGET,
+            "events": 2,
+            "state": "delivering",
+            "waiting": 0,
+            "authorization": "not set",
+        }
     ]
     assert omni("webhooks", "delete", webhook_id).exit_code == 0
     again = omni("webhooks", "delete", webhook_id)
@@ -54,6 +59,33 @@ def test_a_webhook_gets_everything_unless_told(omni: Omni) -> None:
     omni("webhooks", "create", "all", TARGET)
     [kept] = kept_webhooks()
     assert (kept.events, kept.subaccount_id) == (TYPES, SUBACCOUNTS_ALL)
+
+
+def test_a_webhook_signs_from_the_beginning(omni: Omni) -> None:
+    """Its secret is shown when asked for, replaced when told to, and nowhere else."""
+    webhook_id = omni("webhooks", "create", "shop", TARGET).stdout.strip()
+    first = omni("webhooks", "secret", webhook_id)
+    assert (first.exit_code, first.stdout[:6]) == (0, "whsec_")
+    assert omni("webhooks", "secret", webhook_id).stdout == first.stdout
+    second = omni("webhooks", "secret", webhook_id, "--rotate")
+    [kept] = kept_webhooks()
+    now_ms = int(SystemClock().now() * 1000)
+    assert kept.signing_secrets(now_ms) == (second.stdout.strip(), first.stdout.strip())
+    assert kept.former_secrets[0].until_ms == pytest.approx(now_ms + 86_400_000, abs=60_000)
+    third = omni("webhooks", "secret", webhook_id, "--rotate", "--overlap-hours", "0")
+    [kept] = kept_webhooks()
+    assert kept.signing_secrets(now_ms) == (third.stdout.strip(),)
+    for words in (("list",), ("list", "--json"), ("show", webhook_id), ("show", webhook_id, "--json")):
+        assert "whsec_" not in omni("webhooks", *words).stdout
+
+
+def test_a_secret_that_is_not_there_is_not_shown(omni: Omni) -> None:
+    """No such webhook; and an overlap without a rotation is a mistake."""
+    for words in ((), ("--rotate",)):
+        answer = omni("webhooks", "secret", "nobody", *words)
+        assert (answer.exit_code, answer.stdout, answer.stderr.strip()) == (1, "", "no such webhook")
+    with pytest.raises(SettingsError, match="--rotate"):
+        omni("webhooks", "secret", "nobody", "--overlap-hours", "3")
 
 
 @pytest.mark.parametrize(
@@ -136,46 +168,6 @@ def test_a_service_is_retired_by_name(omni: Omni) -> None:
     [service] = json.loads(omni("services", "list", "--json").stdout)
     assert (service["name"], service["retired"]) == ("metrics", True)
     assert omni("services", "retire", "nobody").stderr.strip() == "no such service"
-
-
-def test_redrive_puts_dead_letters_into_the_siding(omni: Omni) -> None:
-    """At most as many as asked for, and says how many."""
-
-    async def fill() -> None:
-        queue = build_queue(settings.load(), SystemClock())
-        await queue.open([dead_letters("metrics")])
-        for seq in (1, 2, 3):
-            assert not await queue.send(dead_letters("metrics"), [sealed([line()], seq=seq)])
-        await queue.close()
-
-    async def depths() -> list[int]:
-        queue = build_queue(settings.load(), SystemClock())
-        await queue.open([dead_letters("metrics"), siding("metrics")])
-        found = [(await queue.depth(name)).ready for name in (dead_letters("metrics"), siding("metrics"))]
-        await queue.close()
-        return found
-
-    asyncio.run(fill())
-    assert omni("redrive", "metrics", "--count", "2").stdout == "2 envelopes went back to the siding of metrics.\n"
-    assert asyncio.run(depths()) == [1, 2]
-    assert omni("redrive", "metrics").stdout.startswith("1 envelopes")
-
-
-def test_redrive_puts_what_no_service_was_named_for_into_its_lane(omni: Omni) -> None:
-    """`unreadable` is no service and has no siding."""
-
-    async def count(*, fill: bool) -> int:
-        queue = build_queue(settings.load(), SystemClock())
-        await queue.open([UNREADABLE, "bulk"])
-        if fill:
-            assert not await queue.send(UNREADABLE, [sealed([line()], seq=1)])
-        found = (await queue.depth("bulk")).ready
-        await queue.close()
-        return found
-
-    assert asyncio.run(count(fill=True)) == 0
-    assert omni("redrive", "unreadable").stdout == "1 envelopes went back to their lanes.\n"
-    assert asyncio.run(count(fill=False)) == 1
 
 
 def test_settings_are_shown_without_secrets(omni: Omni, monkeypatch: pytest.MonkeyPatch) -> None:

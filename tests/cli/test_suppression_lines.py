@@ -192,3 +192,14 @@ def test_a_list_without_entries_has_its_head() -> None:
     """So that it can be imported, too."""
     assert written([], "csv", is_first=True).decode().split(",") == [*suppression_lines.COLUMNS[:-1], "updated\r\n"]
     assert read(written([], "csv", is_first=True)) == []
+
+
+@pytest.mark.parametrize("part", [b"x", b'"a\n",'])
+def test_a_record_of_csv_is_bounded(part: bytes) -> None:
+    """One line, or one record over many: refused by its number, and the file goes on behind a line."""
+    endless = part * (2 * LINE_BYTES_MAX // len(part))
+    found = read(b"recipient,type\n" + endless + b"\na@example.com,transactional\n")
+    assert "longer than" in found[0].problem
+    assert (
+        part == b'"a\n",' or found[-1].members["recipient"] == "a@example.com"
+    )  # inside quotes nobody knows where it goes on

@@ -18,19 +18,22 @@ import orjson
 import pytest
 from django.conf import settings as django_settings
 from tests.builders import envelope, line
+from tests.secret_boxes import BOX
 
 from omni_etl import event
 from omni_etl.api.problems import Problem
 from omni_etl.api.webhook_members import NewWebhook, made
 from omni_etl.api.webhook_probe import probe
+from omni_etl.backends.clickhouse_events import ClickHouseEvents
 from omni_etl.backends.database import DatabaseOutbox, DatabaseWebhooks, open_database
+from omni_etl.backends.database.replays import DatabaseReplays
 from omni_etl.backends.http import AiohttpPoster
 from omni_etl.clock import ManualClock
 from omni_etl.demo import life
 from omni_etl.event import TYPES
 from omni_etl.outbox import OutboxCounts
 from omni_etl.service import Deadline
-from omni_etl.services.webhooks import DeliveryLimits, WebhooksService
+from omni_etl.services.webhooks import DeliveryLimits, WebhooksParts, WebhooksService
 from omni_etl.webhook import Webhook
 
 NOW = 1_764_000_000.0
@@ -99,7 +102,7 @@ def told(site: str) -> Iterator[list[Any]]:
 @asynccontextmanager
 async def posting() -> AsyncIterator[AiohttpPoster]:
     """The poster of API and deliverer."""
-    poster = AiohttpPoster(is_allowed=lambda _: True, timeout_seconds=30.0, connections_max=8, clock=ManualClock(NOW))
+    poster = AiohttpPoster(refusal=lambda *_: None, timeout_seconds=30.0, connections_max=8, clock=ManualClock(NOW))
     await poster.open()
     yield poster
     await poster.close()
@@ -113,26 +116,25 @@ def webhook(site: str, username: str = "ann", password: str = "pass:word") -> We
 
 
 async def deliver(site: str, directory: Path, lines: list[bytes]) -> OutboxCounts:
-    """Through the service, until every batch was tried; what became of them."""
+    """Through the service, until every event was delivered; how much lies where then."""
     clock = ManualClock(NOW)
-    webhooks = DatabaseWebhooks(open_database(f"sqlite:///{directory}", "control", clock), clock)
-    outbox = DatabaseOutbox(open_database(f"sqlite:///{directory}", "outbox", clock), clock)
+    webhooks = DatabaseWebhooks(open_database(f"sqlite:///{directory}", "control", clock), clock, BOX)
+    database = open_database(f"sqlite:///{directory}", "outbox", clock)
+    outbox, replays = DatabaseOutbox(database, clock), DatabaseReplays(database, clock)
     async with posting() as poster:
         service = WebhooksService(
-            webhooks=webhooks,
-            outbox=outbox,
-            poster=poster,
+            WebhooksParts(webhooks, outbox, replays, ClickHouseEvents(None), poster),
             clock=clock,
             rng=random.Random(1),
-            limits=DeliveryLimits(in_flight_max=8, attempt_seconds_max=30.0),
+            limits=DeliveryLimits(8, 8, attempt_seconds_max=30.0, close_seconds=0),
         )
         await service.open()
         await webhooks.put(webhook(site))
         running = asyncio.create_task(service.run())
         await service.apply(envelope(lines), Deadline(clock, clock.monotonic() + 60))
-        while service._lanes._in_flight or service._lanes._fresh or not service._lanes._is_running:
+        while (counts := await outbox.counts()).delivered_events < len(lines):
+            clock.advance(0.002)  # to the next look, never to a second attempt
             await asyncio.sleep(0.001)
-        counts = await outbox.counts()
         running.cancel()
         await asyncio.wait([running])
         await service.close()
@@ -198,9 +200,9 @@ async def test_it_takes_every_type_and_every_bounce_class(site: str, told: list[
 async def test_its_url_passes_the_target_test(site: str, told: list[Any]) -> None:
     """With the right secret and the slash at the end; nothing is told, because the probe holds no event."""
     async with posting() as poster:
-        assert (await probe(webhook(site), poster=poster))["status"] == 200
+        assert (await probe(webhook(site), poster=poster, clock=ManualClock(NOW)))["status"] == 200
         for wrong, status in [(webhook(site, password="pass"), 400), (webhook(site.rstrip("/")), 301)]:
             with pytest.raises(Problem) as caught:
-                await probe(wrong, poster=poster)
+                await probe(wrong, poster=poster, clock=ManualClock(NOW))
             assert caught.value.errors[0]["response"]["status"] == status
     assert told == []

@@ -55,6 +55,17 @@ CALLS = [
     Call("PUT", HOOK, body={"name": "renamed"}),
     Call("POST", f"{HOOK}/validate", body=[{"msys": {}}]),
     Call("GET", f"{HOOK}/batch-status", fields={"limit": "10"}),
+    Call("GET", f"{HOOK}/delivery"),
+    Call("PUT", f"{HOOK}/delivery", body={"batch_events_max": 50}),
+    Call("GET", f"{HOOK}/attempts", fields={"limit": "10"}),
+    Call("POST", f"{HOOK}/pause", body={}),
+    Call("POST", f"{HOOK}/resume", body={}),
+    Call("POST", f"{HOOK}/retry", body={}),
+    Call("POST", f"{HOOK}/ping", body={}),
+    Call("POST", f"{HOOK}/replays", 201, body={"from": FROM}),
+    Call("GET", f"{HOOK}/replays"),
+    Call("GET", f"{HOOK}/signing-secret"),
+    Call("POST", f"{HOOK}/signing-secret", 201, body={"overlap_seconds": 60}),
     Call("GET", "webhooks/events/documentation", needs_key=False),
     Call("GET", "webhooks/events/samples", fields={"events": "bounce,open"}, needs_key=False),
     Call("GET", "events/message", fields={"per_page": "5"}, links=dict),
@@ -83,7 +94,10 @@ CALLS = [
     Call("DELETE", "suppression-list/one@x.example", 404),
     Call("DELETE", HOOK, 204),
 ]
-ELSEWHERE = {"POST webhooks", "GET status", "POST ingest/events", "GET suppression-list/changes"}
+ELSEWHERE = {
+    "POST webhooks", "GET status", "GET audit", "POST ingest/events", "GET suppression-list/changes",
+    "GET webhooks/one/replays/two", "DELETE webhooks/one/replays/two",
+}  # fmt: skip
 """Called by the fixture below, or tested where they are at home; the last one is a stream."""
 
 

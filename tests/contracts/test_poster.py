@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 0.5
 async def poster() -> AsyncIterator[Poster]:
     """An open poster that may reach loopback; another kind is one more entry here."""
     opened = AiohttpPoster(
-        is_allowed=lambda _address: True, timeout_seconds=TIMEOUT_SECONDS, connections_max=4, clock=ManualClock(NOW)
+        refusal=lambda *_: None, timeout_seconds=TIMEOUT_SECONDS, connections_max=4, clock=ManualClock(NOW)
     )
     await opened.open()
     yield opened

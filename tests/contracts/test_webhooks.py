@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from tests.secret_boxes import BOX
 
 from omni_etl.backends.database import DatabaseWebhooks, open_database
 from omni_etl.clock import ManualClock
-from omni_etl.webhook import SUBACCOUNTS_ALL, TokenRequest, Webhook, Webhooks
+from omni_etl.webhook import SUBACCOUNTS_ALL, FormerSecret, TokenRequest, Webhook, Webhooks
 
 FULL = Webhook(
     id="b",
@@ -22,6 +23,8 @@ FULL = Webhook(
     auth_token="hush",
     token_request=TokenRequest("https://token.test/", {"client_secret": "hush"}),
     token_expires_at_ms=2_000_000_000_000,
+    signing_secret="whsec_hush",
+    former_secrets=(FormerSecret("whsec_hush-before", 2_000_000_000_000), FormerSecret("whsec_hush-first", 1)),
 )
 PLAIN = Webhook(id="a", name="plain", target="https://example.com", events=frozenset({"open"}))
 
@@ -29,7 +32,7 @@ PLAIN = Webhook(id="a", name="plain", target="https://example.com", events=froze
 @pytest.fixture
 async def webhooks(database_url: str, clock: ManualClock) -> AsyncIterator[Webhooks]:
     """No webhooks yet."""
-    subject = DatabaseWebhooks(open_database(database_url, "control", clock), clock)
+    subject = DatabaseWebhooks(open_database(database_url, "control", clock), clock, BOX)
     await subject.open()
     yield subject
     await subject.close()
@@ -70,6 +73,23 @@ async def test_a_change_writes_what_differs(webhooks: Webhooks) -> None:
     assert not await webhooks.change(stands, replace(stands, active=False))
     assert not await webhooks.change(stands, stands)
     assert await webhooks.all() == []
+
+
+async def test_a_rotation_keeps_the_former_secret_for_a_while(webhooks: Webhooks, clock: ManualClock) -> None:
+    """Of a webhook that is there, and of one from before there were secrets; nothing else of it changes."""
+    await webhooks.put(FULL)
+    await webhooks.put(PLAIN)
+    now_ms = int(clock.now() * 1000)
+    full, plain = [await webhooks.rotate(each.id, overlap_seconds=60) for each in (FULL, PLAIN)]
+    assert full is not None
+    assert plain is not None
+    assert [await webhooks.find("b"), await webhooks.find("a")] == [full, plain]
+    former = tuple(FormerSecret(each, now_ms + 60_000) for each in ("whsec_hush", "whsec_hush-before"))
+    assert full == replace(FULL, signing_secret=full.signing_secret, former_secrets=former)
+    assert full.signing_secrets(now_ms)[1:] == ("whsec_hush", "whsec_hush-before")
+    assert plain == replace(PLAIN, signing_secret=plain.signing_secret)
+    assert len({full.signing_secret, plain.signing_secret, None, "whsec_hush"}) == 4
+    assert await webhooks.rotate("c", overlap_seconds=60) is None
 
 
 async def test_deleting_forgets(webhooks: Webhooks) -> None:

@@ -87,6 +87,12 @@ class System:
         found: dict[str, Any] = self.api("GET", "/api/v1/status")["results"]
         return found
 
+    def try_again(self) -> None:
+        """Every batch that waits for its next attempt, at once: customers are well again."""
+        for webhook in self.api("GET", "/api/v1/webhooks")["results"]:
+            self.api("POST", f"/api/v1/webhooks/{webhook['id']}/resume")
+            self.api("POST", f"/api/v1/webhooks/{webhook['id']}/retry")
+
     def totals(self) -> StoreTotals:
         """What the store holds."""
 

@@ -1,6 +1,8 @@
 """`omni up` with queue and database in PostgreSQL; prints its places as `omni up --json` does."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import random
 import sys
@@ -14,7 +16,11 @@ from omni_etl.embedded.up import GivenQueue, Up
 
 async def main(mine: settings.Settings, url: str, stop: asyncio.Event) -> int:
     """Run until Ctrl-C."""
-    given = GivenQueue({"queue_url": url, "database_url": url}, prepare=lambda: asyncio.sleep(0))
+    key = base64.b64encode(
+        hashlib.sha256(url.encode()).digest()
+    ).decode()  # the same for whoever starts on this database again
+    named = {"queue_url": url, "database_url": url, "secrets_key": key}
+    given = GivenQueue(named, prepare=lambda: asyncio.sleep(0))
     system = Up(mine, any_ports=True, clock=SystemClock(), rng=random.SystemRandom(), queue=given)
     try:
         print(json.dumps((await system.start()).as_dict()), flush=True)  # noqa: T201 the one line that is waited for

@@ -207,3 +207,19 @@ async def test_only_an_insert_with_its_rows_asks_what_is_absent(engine: FakeEngi
     assert answer.status == 400
     assert engine.ran == []
     assert (await call(engine, [b""], query="SELECT 1", omni_absent="")).status == 200
+
+
+async def test_rubbish_for_a_password_is_a_wrong_one(engine: FakeEngine) -> None:
+    """401, also where it is no base64 and not even ASCII."""
+    app = store_app(cast("Engine", engine), password="p", limits=LIMITS)
+    for header in (b"Basic p\xc3\xa9", b"Basic p", b"Basic /w==", b"Bearer p"):
+        assert (await send(app, [b"SELECT 1"], headers=[(b"authorization", header)])).status == 401
+    assert engine.ran == []
+
+
+async def test_a_field_of_a_form_that_is_no_utf8_is_the_callers_fault(engine: FakeEngine) -> None:
+    """400, no fault of ours."""
+    body = b'--x\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT \xff\r\n--x--\r\n'
+    app = store_app(cast("Engine", engine), password="", limits=LIMITS)
+    answer = await send(app, [body], headers=[(b"content-type", b"multipart/form-data; boundary=x")])
+    assert (answer.status, engine.ran) == (400, [])

@@ -123,3 +123,9 @@ def test_rows_are_in_memory_under_a_name() -> None:
     rows.write(b"c")
     assert Path(rows.path).read_bytes() == b"abc"
     rows.close()
+
+
+def test_comments_are_read_once() -> None:
+    """Tried in every way, forty of them would take until the machine is scrap."""
+    assert READING.match("/**/" * 40 + "x") is None
+    assert READING.match("/* a */-- b\n /**/ SELECT 1") is not None

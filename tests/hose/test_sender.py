@@ -194,3 +194,33 @@ async def test_a_fault_of_ours_ends_the_sender() -> None:
     scene.add("bulk", 1)
     with pytest.raises(ZeroDivisionError):
         await scene.sender.run()
+
+
+async def test_nobody_looks_while_the_only_call_hangs() -> None:
+    """The queue is away and the one call that asks for it takes its time: the loop stands still until that call lands."""
+    queue = FakeQueue()
+    queue.away = True
+    async with _scene(queue) as scene:
+        scene.add("bulk", 25)
+        await scene.turns()
+        lands, looks = asyncio.Event(), 0
+        look = scene.sender._next
+
+        async def hang(queue_names: Sequence[str]) -> None:
+            await lands.wait()
+
+        def count() -> object:
+            nonlocal looks
+            looks += 1
+            return look()
+
+        queue.open, scene.sender._next = hang, count  # type: ignore[method-assign,assignment]  # a queue that hangs
+        scene.clock.advance(20)
+        await scene.turns()
+        looks = 0
+        await scene.turns(100)
+        assert looks == 0
+        queue.away = False
+        lands.set()
+        await scene.sender.drained()
+    assert len(queue.sent) == 25

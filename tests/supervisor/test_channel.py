@@ -108,12 +108,21 @@ async def test_sending_to_nobody_is_silent() -> None:
 
 
 async def test_no_frame_is_larger_than_the_limit() -> None:
-    """Neither sent nor believed: a length that is too large is a fault of ours."""
+    """Neither sent, which is a fault of ours, nor believed."""
     ours, theirs = await pair()
     with pytest.raises(AssertionError):
         await ours.send(Work(1, "h", bytes(FRAME_BYTES_MAX), 0.0))
     theirs._writer.write((FRAME_BYTES_MAX + 1).to_bytes(4, "little"))
-    with pytest.raises(AssertionError):
-        await ours.receive()
+    assert await ours.receive() is None
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("frame", [b"", b"rubbish", b"\x91" * 5_000, b"\x93\xa6result\x07\xa1\xff", b"\x91\xa4none"])
+async def test_another_language_is_the_end_too(frame: bytes) -> None:
+    """A child that writes rubbish is replaced; it does not end the parent, and so every other service."""
+    ours, theirs = await pair()
+    theirs._writer.write(len(frame).to_bytes(4, "little") + frame)
+    assert await ours.receive() is None
     ours.close()
     theirs.close()

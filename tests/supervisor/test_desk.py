@@ -4,9 +4,11 @@ import random
 from collections import Counter
 
 import pytest
+from tests import builders
 from tests.supervisor.leases import held
 
 from omni_etl.backoff import Backoff
+from omni_etl.event import TYPES
 from omni_etl.supervisor.circuit import Circuit, DeadShare
 from omni_etl.supervisor.desk import Desk, kind_of
 from omni_etl.supervisor.held import Held
@@ -199,3 +201,13 @@ def test_the_state_says_why_a_desk_does_not_work() -> None:
     hand_out(subject)
     subject.circuit.failed(0.0, "no disk")
     assert subject.state() == {"circuit": "open", "reason": "no disk", "ready": True, "waiting": 1, "in_flight": 2}
+
+
+def test_who_wants_everything_gets_empty_envelopes_too() -> None:
+    """Its ledger has every number; others are done with what holds nothing for them."""
+    some, every = desk(), desk()
+    some.types, every.types = frozenset({"bounce", "open"}), TYPES
+    holds = {kind: builders.envelope([builders.line(kind)]).header for kind in ("bounce", "delivery")}
+    assert [subject.wants(holds["delivery"]) for subject in (some, every)] == [False, True]
+    assert [subject.wants(holds["bounce"]) for subject in (some, every)] == [True, True]
+    assert [subject.wants(builders.envelope([]).header) for subject in (some, every)] == [False, True]

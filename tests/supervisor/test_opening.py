@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from omni_etl.envelope import SealedEnvelope
 from omni_etl.queue import UNREADABLE, Lease
 from omni_etl.supervisor.circuit import DeadShare
 from omni_etl.supervisor.engines import Engines
-from omni_etl.supervisor.opening import NEWER_SECONDS, TOO_MANY_SECONDS, Opening
+from omni_etl.supervisor.opening import NEWER_SECONDS, SEALED_BYTES_MAX, TOO_MANY_SECONDS, Opening
 
 
 class Scene:
@@ -86,3 +87,13 @@ async def test_among_many_that_open_some_may_be_set_aside() -> None:
         await scene.queue.send("bulk", [SealedEnvelope("hello", b"?")])
         await scene.opening.open(await scene.receive())
     assert await scene.stored(UNREADABLE) == 5
+
+
+async def test_an_entry_that_fits_no_pipe_is_not_handed_out() -> None:
+    """That would be a fault of ours and end the parent; no queue of ours takes it as a dead letter, so it stays."""
+    scene = Scene()
+    await scene.queue.send("bulk", [envelope(1)])
+    [lease] = await scene.receive()
+    huge = replace(lease, envelope=SealedEnvelope(lease.envelope.header, bytes(SEALED_BYTES_MAX)))
+    assert await scene.opening.open([huge]) == []
+    assert (await scene.stored("bulk"), await scene.stored(UNREADABLE)) == (1, 0)

@@ -1,5 +1,7 @@
 """wiring.databases: which files, and what is refused in words."""
 
+import base64
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from omni_etl.wiring.databases import (
     build_keys,
     build_outbox,
     build_registry,
+    build_secret_box,
     build_suppression_list,
     build_webhooks,
     control_database,
@@ -24,6 +27,7 @@ from omni_etl.wiring.opened import Openable, opened
 Build = Callable[[Settings, Clock], Openable]
 
 CLOCK = SystemClock()
+KEY = base64.b64encode(bytes(32)).decode()
 SECRET_URL = "mysql://omni:hunter2@db.example.com/omni"
 
 
@@ -87,7 +91,7 @@ async def test_each_contract_lives_in_its_file(make_settings: Make, tmp_path: Pa
 
 async def test_all_parts_and_the_queue_may_be_in_one_postgresql(make_settings: Make, postgresql_url: str) -> None:
     """Same program, settings alone; and where it is, is said without the password."""
-    mine = make_settings(database_url=postgresql_url, queue_url=postgresql_url)
+    mine = make_settings(database_url=postgresql_url, queue_url=postgresql_url, secrets_key=KEY)
     queue = build_database_queue(mine, CLOCK)
     await queue.open(["bulk"])
     await queue.close()
@@ -97,3 +101,24 @@ async def test_all_parts_and_the_queue_may_be_in_one_postgresql(make_settings: M
     place = control_database(mine, CLOCK).place
     assert postgresql_url.endswith(place.removeprefix("postgresql://"))
     assert "@" not in place
+
+
+def test_with_sqlite_the_key_is_a_file_beside_the_database(make_settings: Make, tmp_path: Path) -> None:
+    """Its owner's alone, and not in the directory that is copied for backups; every role finds the same."""
+    sealed = build_secret_box(make_settings()).seal("hush", place="p")
+    assert build_secret_box(make_settings()).open(sealed, place="p") == "hush"
+    file = tmp_path / "omni-data" / "secrets.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert build_secret_box(make_settings(secrets_key=KEY)).holds(sealed) is False
+    assert build_secret_box(make_settings(secrets_key=f"{KEY},{file.read_text()}")).open(sealed, place="p") == "hush"
+
+
+def test_with_postgresql_a_key_must_be_named(make_settings: Make, tmp_path: Path) -> None:
+    """A file would be another on each machine; what to do is said, and what needs no secrets starts without one."""
+    mine = make_settings(database_url="postgresql://omni:hunter2@127.0.0.1:1/omni")
+    with pytest.raises(SettingsError, match="openssl rand -base64 32") as refused:
+        build_webhooks(mine, CLOCK)
+    assert refused.value.setting == "OMNI_SECRETS_KEY"
+    assert "hunter2" not in str(refused.value)
+    build_keys(mine, CLOCK)
+    assert not (tmp_path / "omni-data").exists()

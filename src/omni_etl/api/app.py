@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
-from prometheus_client import generate_latest
+from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp
 
 from omni_etl import telemetry
 from omni_etl.api import (
+    audit,
     event_documentation,
     events,
     failures,
@@ -22,7 +22,11 @@ from omni_etl.api import (
     message_events,
     metric_reasons,
     metrics,
+    numbers,
     suppressions,
+    webhook_delivery,
+    webhook_replays,
+    webhook_secret,
     webhooks,
 )
 from omni_etl.api.auth import require_everything, require_key, within_rate
@@ -37,12 +41,14 @@ from omni_etl.api.rate import Rate
 from omni_etl.api.request_id import RequestIds
 from omni_etl.api.suppression_changes import Readers
 from omni_etl.api.suppression_check import QuickCheck
+from omni_etl.audit import Audits
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
 from omni_etl.event_search import EventSearch
 from omni_etl.keys import Keys
 from omni_etl.outbox import Deliveries
 from omni_etl.poster import Poster
+from omni_etl.replay import Replays
 from omni_etl.reports import Reports
 from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
@@ -66,6 +72,7 @@ class ApiParts:
     keys: Keys
     webhooks: Webhooks
     deliveries: Deliveries
+    replays: Replays
     poster: Poster
     suppression_list: SuppressionList
     event_search: EventSearch
@@ -73,6 +80,7 @@ class ApiParts:
     intake: Intake
     rate: Rate
     status: Callable[[], Awaitable[dict[str, Any]]]
+    audits: Audits
     clock: Clock
     stop: asyncio.Event  # set when the process is told to end: an answer without an end of its own ends then
 
@@ -88,7 +96,15 @@ class ApiParts:
 
     def _connected(self) -> tuple[_Connected, ...]:
         """The store last: it is the one that may take its time to say that it is away."""
-        parts = (self.keys, self.webhooks, self.deliveries, self.poster, self.suppression_list, self.intake)
+        parts = (
+            self.keys,
+            self.webhooks,
+            self.deliveries,
+            self.replays,
+            self.poster,
+            self.suppression_list,
+            self.intake,
+        )
         return (*parts, self.event_search, self.reports)
 
 
@@ -135,17 +151,22 @@ def api_app(parts: ApiParts) -> FastAPI:
 def _add_routes(app: FastAPI) -> None:
     for router in (
         webhooks.router,
+        webhook_delivery.router,
+        webhook_replays.router,
+        webhook_secret.router,
         events.router,
         message_events.router,
         ingest.router,
         metrics.router,
         metric_reasons.router,
+        audit.router,
         _system,
     ):
         app.include_router(router, prefix=PREFIX, dependencies=LIMITED, responses=ANSWERS)
     # Mail servers ask it for each message, and SparkPost's has no rate limit either.
     app.include_router(suppressions.router, prefix=PREFIX, dependencies=KEYED, responses=ANSWERS)
     app.include_router(event_documentation.router, prefix=PREFIX)
+    app.include_router(numbers.router)
     app.include_router(_open)
 
 
@@ -191,12 +212,6 @@ async def _status(request: Request) -> dict[str, Any]:
 async def _health() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
-
-
-@_open.get("/metrics", response_class=PlainTextResponse)
-async def _numbers() -> Response:
-    """Prometheus text."""
-    return PlainTextResponse(generate_latest(telemetry.NUMBERS))
 
 
 @_open.get("/docs", response_class=HTMLResponse)

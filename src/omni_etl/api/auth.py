@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -80,5 +79,5 @@ def key_of(header: str) -> str:
         return ""
     try:
         return base64.b64decode(rest, validate=True).decode().partition(":")[0]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or what it holds is no UTF-8
         return ""

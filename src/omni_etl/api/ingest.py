@@ -123,7 +123,7 @@ def _said(body: bytes) -> _Said:
     """What the hose says; nothing where it says so much that its end was not read."""
     try:
         return msgspec.json.decode(body, type=_Said)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Said()
 
 

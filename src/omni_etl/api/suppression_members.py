@@ -179,7 +179,10 @@ def _key(members: object) -> str | None:
 
 def _name(members: object) -> str:
     said = recipient_of(members) if isinstance(members, dict) else members
-    return _cut(said if isinstance(said, str) else orjson.dumps(said).decode())
+    try:
+        return _cut(said if isinstance(said, str) else orjson.dumps(said).decode())
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        return "…"
 
 
 def _cut(text: str) -> str:

@@ -21,9 +21,9 @@ from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, Stric
 
 from omni_etl.api.problems import Problem, plain
 from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
-from omni_etl.outbox import LastAttempts
+from omni_etl.outbox import Lane
 from omni_etl.services.webhooks.attempt import HEADERS_RESERVED
-from omni_etl.webhook import SUBACCOUNTS_ALL, TokenRequest, Webhook
+from omni_etl.webhook import SUBACCOUNTS_ALL, TokenRequest, Webhook, new_signing_secret
 
 HEADERS_BYTES_MAX: Final = 3_000  # names and values together stay below, as at SparkPost
 HEADERS_MAX: Final = 5
@@ -81,14 +81,15 @@ class NewWebhook(ChangedWebhook):
 
 
 def made(said: NewWebhook, subaccount_id: int | None) -> Webhook:
-    """The webhook that this body asks for, with a new id.
+    """The webhook that this body asks for, with a new id and a new secret that signs.
 
     Raises:
         Problem: 400, with the member that is wrong.
 
     """
     scope = SUBACCOUNTS_ALL if subaccount_id is None else subaccount_id
-    return changed(Webhook(str(uuid.uuid4()), "", "", frozenset(), scope), said, may_move=False)
+    new = Webhook(str(uuid.uuid4()), "", "", frozenset(), scope, signing_secret=new_signing_secret())
+    return changed(new, said, may_move=False)
 
 
 def changed(webhook: Webhook, said: ChangedWebhook, *, may_move: bool) -> Webhook:
@@ -115,7 +116,7 @@ def changed(webhook: Webhook, said: ChangedWebhook, *, may_move: bool) -> Webhoo
     return after
 
 
-def shown(webhook: Webhook, last: LastAttempts, *, zone: ZoneInfo, now_ms: int) -> dict[str, Any]:
+def shown(webhook: Webhook, last: Lane, *, zone: ZoneInfo, now_ms: int) -> dict[str, Any]:
     """As it may be read; its links are another's to say."""
     members: dict[str, Any] = {
         "id": webhook.id,

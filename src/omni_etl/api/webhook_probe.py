@@ -48,7 +48,7 @@ async def with_new_token(webhook: Webhook, *, poster: Poster, clock: Clock) -> W
     return replace(webhook, auth_header=token.header, token_expires_at_ms=token.expires_at_ms)
 
 
-async def probe(webhook: Webhook, *, poster: Poster, body: bytes = PROBE) -> dict[str, Any]:
+async def probe(webhook: Webhook, *, poster: Poster, clock: Clock, body: bytes = PROBE) -> dict[str, Any]:
     """What the target answered, any 2xx; redirects are not followed.
 
     Raises:
@@ -56,7 +56,8 @@ async def probe(webhook: Webhook, *, poster: Poster, body: bytes = PROBE) -> dic
 
     """
     batch = Batch(TEST_BATCH_ID, webhook.id, webhook.target, webhook.custom_headers, body, event_count=0)
-    answer = await poster.post(webhook.target, body, {**headers_of(batch, webhook), "Connection": "close"})
+    headers = headers_of(batch, webhook, now_ms=int(clock.now() * 1000))
+    answer = await poster.post(webhook.target, body, {**headers, "Connection": "close"})
     if answer.ok:
         return _shown(answer)
     if answer.status is None:
@@ -74,8 +75,8 @@ def _failed(message: str, answer: Answer) -> Problem:
     error: dict[str, Any] = {"code": HTTPStatus.BAD_REQUEST.value, "message": message, "response": _shown(answer)}
     if answer.status is None:
         # Which address an inner name has is nobody's business.
-        is_refused = answer.reason.startswith("refused:")
-        error["description"] = "refused: not a public address" if is_refused else answer.reason
+        is_inner = answer.reason.startswith("refused:") and answer.reason.endswith(" is not a public address")
+        error["description"] = "refused: not a public address" if is_inner else answer.reason
     return Problem(HTTPStatus.BAD_REQUEST, [error])
 
 

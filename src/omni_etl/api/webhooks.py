@@ -21,12 +21,12 @@ from omni_etl.api.parameters import Parameters
 from omni_etl.api.problems import plain
 from omni_etl.api.webhook_members import ChangedWebhook, NewWebhook, changed, made, shown
 from omni_etl.api.webhook_probe import PROBE, error_code, probe, with_new_token
-from omni_etl.outbox import LastAttempts, Trouble
+from omni_etl.outbox import Lane, Trouble
 from omni_etl.webhook import Webhook
 
 VIEW: Final = "webhooks/view"
 MODIFY: Final = "webhooks/modify"
-NEVER: Final = LastAttempts()
+NEVER: Final = Lane("")
 TROUBLES_MAX: Final = 10_000
 MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024  # no batch is larger
 
@@ -42,7 +42,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 ANSWERS_OF_ONE: Final = ANSWERS | {404: {"description": "There is no such webhook, or it is another's", **_ERROR}}
 
 
-def _parameters(**described: dict[str, Any]) -> dict[str, Any]:
+def parameters_of(**described: dict[str, Any]) -> dict[str, Any]:
     """For `openapi_extra`: the header that says who is meant, and parameters of the query."""
     whole = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
     header = {"name": SUBACCOUNT_HEADER, "in": "header", "required": False, "schema": whole}
@@ -51,9 +51,9 @@ def _parameters(**described: dict[str, Any]) -> dict[str, Any]:
 
 
 _TIMEZONE: Final = {"type": "string", "default": "UTC", "description": "Of last_successful and last_failure."}
-_ONE: Final = _parameters()
-_SHOWN: Final = _parameters(timezone=_TIMEZONE)
-_TROUBLES: Final = _parameters(limit={"type": "integer", "minimum": 1, "maximum": TROUBLES_MAX, "default": 1000})
+_ONE: Final = parameters_of()
+_SHOWN: Final = parameters_of(timezone=_TIMEZONE)
+_TROUBLES: Final = parameters_of(limit={"type": "integer", "minimum": 1, "maximum": TROUBLES_MAX, "default": 1000})
 _MESSAGE: Final = {"requestBody": {"required": False, "content": {"application/json": {"schema": {}}}}}
 
 router = APIRouter(tags=["Webhooks"])
@@ -65,7 +65,7 @@ async def create(request: Request, body: NewWebhook) -> dict[str, Any]:
     _needs(request, MODIFY)
     parts = request.app.state.parts
     webhook = await with_new_token(made(body, subaccount(request)), poster=parts.poster, clock=parts.clock)
-    await probe(webhook, poster=parts.poster)
+    await probe(webhook, poster=parts.poster, clock=parts.clock)
     await parts.webhooks.put(webhook)
     return {"results": {"id": webhook.id, "links": [_link(webhook, "webhook")]}}
 
@@ -76,7 +76,7 @@ async def read_all(request: Request) -> dict[str, Any]:
     _needs(request, VIEW)
     parts, zone, meant = request.app.state.parts, Parameters.of(request).zone("timezone"), subaccount(request)
     found = [each for each in await parts.webhooks.all() if _is_meant(each, meant)]
-    last = await parts.deliveries.last([each.id for each in found])
+    last = await parts.deliveries.lanes([each.id for each in found])
     return {"results": [_shown(request, each, last, zone) | {"links": [_link(each, "webhook")]} for each in found]}
 
 
@@ -85,7 +85,7 @@ async def read(request: Request, webhook_id: str) -> dict[str, Any]:
     """One webhook."""
     _needs(request, VIEW)
     zone, found = Parameters.of(request).zone("timezone"), await _found(request, webhook_id)
-    last = await request.app.state.parts.deliveries.last([found.id])
+    last = await request.app.state.parts.deliveries.lanes([found.id])
     links = [_link(found, "validate"), _link(found, "batches")]
     return {"results": _shown(request, found, last, zone) | {"links": links}}
 
@@ -99,9 +99,9 @@ async def change(request: Request, webhook_id: str, body: ChangedWebhook) -> dic
     if after.active or after.token_request != before.token_request:  # whoever pauses need not wait for a token
         after = await with_new_token(after, poster=parts.poster, clock=parts.clock)
     if after.target != before.target:
-        await probe(after, poster=parts.poster)
+        await probe(after, poster=parts.poster, clock=parts.clock)
     if not await parts.webhooks.change(before, after):
-        raise _unknown()
+        raise unknown()
     return {"results": {"id": after.id, "links": [_link(after, "validate")]}}
 
 
@@ -113,7 +113,7 @@ async def delete(request: Request, webhook_id: str) -> Response:
     _needs(request, MODIFY)
     found = await _found(request, webhook_id)
     if not await request.app.state.parts.webhooks.delete(found.id):
-        raise _unknown()
+        raise unknown()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -124,7 +124,7 @@ async def validate(request: Request, webhook_id: str) -> dict[str, Any]:
     message, found = _message(await request.body()), await _found(request, webhook_id)
     parts = request.app.state.parts
     webhook = await with_new_token(found, poster=parts.poster, clock=parts.clock)
-    answer = await probe(webhook, poster=parts.poster, body=message)
+    answer = await probe(webhook, poster=parts.poster, clock=parts.clock, body=message)
     return {"results": {"msg": "Test POST to endpoint succeeded", "response": answer}}
 
 
@@ -144,12 +144,23 @@ def _needs(request: Request, grant: str) -> Caller:
     return found
 
 
+async def found_for(request: Request, webhook_id: str, grant: str) -> Webhook:
+    """The webhook, if the caller may do this and it is one that the request may speak of.
+
+    Raises:
+        Problem: 403, 404.
+
+    """
+    _needs(request, grant)
+    return await _found(request, webhook_id)
+
+
 async def _found(request: Request, webhook_id: str) -> Webhook:
     """The webhook, if it is one that the request may speak of."""
     meant = subaccount(request)
     found: Webhook | None = await request.app.state.parts.webhooks.find(webhook_id) if _is_id(webhook_id) else None
     if found is None or not _is_meant(found, meant):
-        raise _unknown()
+        raise unknown()
     return found
 
 
@@ -165,11 +176,12 @@ def _is_meant(webhook: Webhook, subaccount_id: int | None) -> bool:
     return subaccount_id is None or max(webhook.subaccount_id, 0) == subaccount_id
 
 
-def _unknown() -> Exception:
+def unknown() -> Exception:
+    """There is no such webhook, or it is another's."""
     return plain(HTTPStatus.NOT_FOUND, "Webhook could not be found")
 
 
-def _shown(request: Request, webhook: Webhook, last: Mapping[str, LastAttempts], zone: ZoneInfo) -> dict[str, Any]:
+def _shown(request: Request, webhook: Webhook, last: Mapping[str, Lane], zone: ZoneInfo) -> dict[str, Any]:
     now_ms = int(request.app.state.parts.clock.now() * 1000)
     return shown(webhook, last.get(webhook.id, NEVER), zone=zone, now_ms=now_ms)
 
@@ -186,7 +198,10 @@ def _message(body: bytes) -> bytes:
     batch = message if isinstance(message, list) else [message]
     if not all(isinstance(each, dict) and isinstance(each.get("msys"), dict) for each in batch):
         raise plain(HTTPStatus.BAD_REQUEST, "'message' must be an array of objects with a member msys")
-    sent = orjson.dumps(batch)
+    try:
+        sent = orjson.dumps(batch)
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        raise plain(HTTPStatus.BAD_REQUEST, "'message' is nested too deep") from None
     if len(sent) > MESSAGE_BYTES_MAX:
         raise plain(HTTPStatus.BAD_REQUEST, f"'message' must be at most {MESSAGE_BYTES_MAX} bytes")
     return sent

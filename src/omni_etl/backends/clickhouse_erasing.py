@@ -75,6 +75,8 @@ class ClickHouseEraser:
 
     async def _delete(self, day: date, rows: Sequence[tuple[str, int, int]]) -> None:
         keys, lines, times = zip(*rows, strict=True)
+        noted = {"day": day.isoformat(), "keys": list(keys), "lines": list(lines)}
+        await self._store.command(sql.command("note_erased_events"), noted)  # first: the audit explains what is missing
         parameters = {
             "day": day.isoformat(),
             "first_ms": min(times),

@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from omni_etl.clock import Clock
@@ -27,7 +28,8 @@ KEEPALIVE_SECONDS: Final = (
     1.5  # less than common servers' own (gunicorn 2 s, uvicorn and Node 5 s): no post on a dying one
 )
 REASON_CHARACTERS_MAX: Final = 200
-AddressGuard = Callable[[IPv4Address | IPv6Address], bool]
+AddressGuard = Callable[[IPv4Address | IPv6Address, int], str | None]
+"""Why not to connect to this address and port, or None."""
 
 
 class AddressRefusedError(OSError):
@@ -37,8 +39,17 @@ class AddressRefusedError(OSError):
 class AiohttpPoster:
     """Follows no redirect, keeps no cookies, heeds no proxy variables; connections are kept and shared by host."""
 
-    def __init__(self, *, is_allowed: AddressGuard, timeout_seconds: float, connections_max: int, clock: Clock) -> None:
-        self._is_allowed = is_allowed
+    def __init__(
+        self,
+        *,
+        refusal: AddressGuard,
+        timeout_seconds: float,
+        connections_max: int,
+        clock: Clock,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._refusal = refusal
+        self._resolver = resolver
         self._timeout_seconds = timeout_seconds
         self._connections_max = connections_max
         self._clock = clock
@@ -51,6 +62,7 @@ class AiohttpPoster:
                 connector=aiohttp.TCPConnector(
                     limit=self._connections_max,
                     keepalive_timeout=KEEPALIVE_SECONDS,
+                    resolver=self._resolver,
                     socket_factory=self._guarded_socket,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -105,10 +117,10 @@ class AiohttpPoster:
             return None
 
     def _guarded_socket(self, address_info: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, (host, *_) = address_info
-        address = ip_address(host)
-        if not self._is_allowed(address):
-            raise AddressRefusedError(f"{address} is not a public address")
+        family, kind, protocol, _, (host, port, *_) = address_info
+        reason = self._refusal(ip_address(host), port)
+        if reason is not None:
+            raise AddressRefusedError(reason)
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
@@ -127,6 +139,8 @@ def _reason(error: Exception) -> str:
     match cause:
         case AddressRefusedError():
             kind = "refused"
+        case aiohttp.InvalidURL():
+            kind = "target"
         case ssl.SSLError() | aiohttp.ClientConnectorCertificateError():
             kind = "tls"
         case _ if isinstance(error, aiohttp.ClientConnectorDNSError):

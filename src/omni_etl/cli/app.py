@@ -7,7 +7,21 @@ from typing import Final
 
 import typer
 
-from omni_etl.cli import cost, demo, erase, manage, queues, roles, send, status, suppressions, up
+from omni_etl.cli import (
+    audit,
+    cost,
+    dead_letters,
+    demo,
+    erase,
+    manage,
+    queues,
+    roles,
+    send,
+    status,
+    suppressions,
+    up,
+    webhook_delivery,
+)
 from omni_etl.cli.process import guarded
 
 HELP: Final = """The event pipeline for people who send email at volume.
@@ -31,7 +45,21 @@ app: Final = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (demo, up, send, status, roles, manage, suppressions, erase, queues, cost):
+for module in (
+    demo,
+    up,
+    send,
+    status,
+    roles,
+    manage,
+    webhook_delivery,
+    dead_letters,
+    audit,
+    suppressions,
+    erase,
+    queues,
+    cost,
+):
     module.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""`omni webhooks | keys | services | redrive | settings`: look at the system's agreements and change them."""
+"""`omni webhooks | keys | services | settings`: look at the system's agreements and change them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
 from omni_etl.keys import GRANTS, Keys
+from omni_etl.outbox import Deliveries
 from omni_etl.registry import Registry
-from omni_etl.webhook import Webhooks
+from omni_etl.webhook import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, Webhooks
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value.")]
 _GRANTS: Final = ", ".join(GRANTS)
 Answer = TypeVar("Answer")
-Contract = TypeVar("Contract", Keys, Registry, Webhooks)
+Contract = TypeVar("Contract", Deliveries, Keys, Registry, Webhooks)
 
 webhooks = typer.Typer(help="Webhooks: who is told of which events.", no_args_is_help=True)
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -39,7 +40,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(webhooks, name="webhooks", rich_help_panel=panel)
     app.add_typer(keys, name="keys", rich_help_panel=panel)
     app.add_typer(services, name="services", rich_help_panel=panel)
-    app.command("redrive", rich_help_panel=panel)(redrive)
     app.command("settings", rich_help_panel=panel)(show_settings)
 
 
@@ -72,25 +72,54 @@ def create_webhook(
 
 @webhooks.command("list")
 def list_webhooks(*, data: Data = None, as_json: AsJson = False) -> int:
-    """Every webhook; secrets are shown as set or not set."""
+    """Every webhook, how delivery to it goes, and how many events wait; secrets are shown as set or not set."""
+    from omni_etl.api.webhook_delivery import state_of
+    from omni_etl.outbox import Lane
+
+    found = _ask_webhooks(data, lambda kept: kept.all())
+    lanes = _ask_deliveries(data, lambda kept: kept.lanes([each.id for each in found]))
     rows = [
         {
             "id": each.id,
             "name": each.name,
             "target": each.target,
             "events": len(each.events),
-            "active": each.active,
+            "state": state_of(each, lanes.get(each.id, Lane(each.id))),
+            "waiting": lanes.get(each.id, Lane(each.id)).waiting_events,
             "authorization": "set" if each.auth_header else "not set",
         }
-        for each in _ask_webhooks(data, lambda kept: kept.all())
+        for each in found
     ]
-    return _print("Webhooks", rows, as_json=as_json)
+    return print_rows("Webhooks", rows, as_json=as_json)
 
 
 @webhooks.command("delete")
 def delete_webhook(webhook_id: str, *, data: Data = None) -> int:
     """Forget a webhook; batches that were cut still go out."""
     return _yes_or_no(_ask_webhooks(data, lambda kept: kept.delete(webhook_id)), "no such webhook")
+
+
+@webhooks.command("secret")
+def show_secret(
+    webhook_id: Annotated[str, typer.Argument(metavar="ID", help="The webhook; see omni webhooks list.")],
+    *,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the former sign too for a while.")] = False,
+    overlap_hours: Annotated[
+        int | None, typer.Option(min=0, max=OVERLAP_SECONDS_MAX // 3600, help="For how long, with --rotate; 24.")
+    ] = None,
+    data: Data = None,
+) -> int:
+    """Print the secret that a webhook's batches are signed with."""
+    if overlap_hours is not None and not rotate:
+        raise SettingsError("omni webhooks secret", "--overlap-hours without --rotate", "Say --rotate for a new one.")
+    seconds = OVERLAP_SECONDS if overlap_hours is None else overlap_hours * 3600
+    found = _ask_webhooks(
+        data, lambda kept: kept.rotate(webhook_id, overlap_seconds=seconds) if rotate else kept.find(webhook_id)
+    )
+    if found is None:
+        return _yes_or_no(False, "no such webhook")
+    print(found.signing_secret)  # noqa: T201 for scripts
+    return 0
 
 
 @keys.command("create")
@@ -131,7 +160,7 @@ def list_keys(*, data: Data = None, as_json: AsJson = False) -> int:
         }
         for each in _ask_keys(data, lambda kept: kept.all())
     ]
-    return _print("API keys", rows, as_json=as_json)
+    return print_rows("API keys", rows, as_json=as_json)
 
 
 @keys.command("revoke")
@@ -147,40 +176,13 @@ def list_services(*, data: Data = None, as_json: AsJson = False) -> int:
         {"name": each.name, "owed since, ms": each.registered_at_ms or "ever", "retired": each.retired}
         for each in _ask_registry(data, lambda kept: kept.services())
     ]
-    return _print("Services", rows, as_json=as_json)
+    return print_rows("Services", rows, as_json=as_json)
 
 
 @services.command("retire")
 def retire_service(name: str, *, data: Data = None) -> int:
     """Let nothing owe this service any more: the only way in which an owed service is forgotten."""
     return _yes_or_no(_ask_registry(data, lambda kept: kept.retire(name)), "no such service")
-
-
-def redrive(
-    service: Annotated[
-        str,
-        typer.Argument(help="The service whose dead letters go back, into its siding; `unreadable`: into their lanes."),
-    ],
-    *,
-    count: Annotated[int, typer.Option(help="At most so many.")] = 1000,
-    data: Data = None,
-) -> int:
-    """Put dead letters back, when what killed them is mended."""
-    from omni_etl.queue import UNREADABLE, dead_letters, queue_names
-    from omni_etl.supervisor.redrive import redrive as redrive_envelopes
-    from omni_etl.wiring.queues import build_queue
-
-    async def move() -> int:
-        queue = build_queue(loaded(data), SystemClock())
-        await queue.open(queue_names([] if dead_letters(service) == UNREADABLE else [service]))
-        try:
-            return await redrive_envelopes(queue, service, count_max=count)
-        finally:
-            await queue.close()
-
-    where = "their lanes" if dead_letters(service) == UNREADABLE else f"the siding of {service}"
-    Console().print(f"{asyncio.run(move())} envelopes went back to {where}.")
-    return 0
 
 
 def show_settings(*, data: Data = None, as_json: AsJson = False) -> int:
@@ -192,13 +194,19 @@ def show_settings(*, data: Data = None, as_json: AsJson = False) -> int:
         if isinstance(value, SecretStr):
             value = "set" if value.get_secret_value() else "not set"
         rows.append({"setting": f"{settings.PREFIX}{name.upper()}", "value": str(value), "meaning": field.description})
-    return _print("Settings", rows, as_json=as_json)
+    return print_rows("Settings", rows, as_json=as_json)
 
 
 def _ask_webhooks(data: Path | None, ask: Callable[[Webhooks], Awaitable[Answer]]) -> Answer:
     from omni_etl.wiring.databases import build_webhooks
 
     return _ask(build_webhooks, data, ask)
+
+
+def _ask_deliveries(data: Path | None, ask: Callable[[Deliveries], Awaitable[Answer]]) -> Answer:
+    from omni_etl.wiring.databases import build_deliveries
+
+    return _ask(build_deliveries, data, ask)
 
 
 def _ask_keys(data: Path | None, ask: Callable[[Keys], Awaitable[Answer]]) -> Answer:
@@ -228,7 +236,8 @@ def _ask(
     return asyncio.run(run())
 
 
-def _print(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> int:
+def print_rows(title: str, rows: list[dict[str, Any]], *, as_json: bool) -> int:
+    """A table for people, or one JSON value; 0."""
     if as_json:
         print(json.dumps(rows))  # noqa: T201 for machines
         return 0

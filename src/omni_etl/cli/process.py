@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ from rich.markup import escape
 from starlette.applications import Starlette
 
 from omni_etl import telemetry
+from omni_etl.embedded.http_head import BoundedHead
 from omni_etl.embedded.starter import watch_starter
 from omni_etl.errors import OmniError, SettingsError
 from omni_etl.settings import Settings
@@ -27,6 +29,7 @@ from omni_etl.settings import Settings
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 2  # a setting that waiting cannot heal; whoever starts us again must not try
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
+PRIVATE: Final = 0o077  # recipients' addresses stand in what a role keeps: its files are for its own user's eyes
 KEEP_ALIVE_SECONDS: Final = 75  # uvicorn's 5 s breaks clients that post now and then
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
@@ -34,6 +37,7 @@ Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
 
 def run_role(main: Main, settings: Settings, *, watch_stdin: bool) -> int:
     """Run `main(stop)` to its end. `stop` is set by SIGTERM, SIGINT, or the starter's end; a second Ctrl-C kills."""
+    os.umask(PRIVATE)
     telemetry.configure_logs(settings.log_level, settings.log_format)
     return guarded(lambda: uvloop.run(_with_signals(main, watch_stdin=watch_stdin)))
 
@@ -100,7 +104,7 @@ async def serve_http(
 async def _serve(app: Starlette, listener: socket.socket, stop: asyncio.Event, context: ssl.SSLContext | None) -> None:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHead,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -53,6 +53,7 @@ async def _work(parent: Parent, epoch: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(parent.keep_tracker(epoch))
         tasks.create_task(fleet.run())
+        tasks.create_task(parent.audit.run())
         tasks.create_task(parent.supervisor.run(parent.children))
 
 

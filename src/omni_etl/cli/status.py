@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omni_etl import settings
+from omni_etl.audit import AUDITED
 from omni_etl.errors import SettingsError
 
 SILENT_SECONDS: Final = 10  # a parent speaks every two
@@ -63,7 +64,7 @@ def _show(seen: dict[str, Any], console: Console) -> None:
         console.print(_queues(seen["queues"]))
     if "away" not in seen["fleet"]:
         for role in seen["fleet"]["roles"]:
-            console.print(_parent(role))
+            console.print(_audit(role) if role["role"] == AUDITED else _parent(role))
         _show_dead_letters(seen["fleet"]["dead_letters"], console)
     table = Table(title="What stands where", title_justify="left")
     for part in ("hose", "outbox", "suppressions", "store"):
@@ -96,6 +97,14 @@ def _parent(role: dict[str, Any]) -> Table:
             name, child, circuit, str(service["waiting"]), str(service["in_flight"]), escape(service["reason"])
         )
     return table
+
+
+def _audit(role: dict[str, Any]) -> str:
+    """The last check."""
+    is_wrong = role["missing_envelopes"] or role["doubled_events"]
+    said = f"{role['missing_envelopes']} envelopes missing, {role['doubled_events']} events doubled"
+    when = f"in {role['window_hours']} hours, {role['seen_seconds_ago']} s ago"
+    return f"audit: [{'bold red' if is_wrong else 'green'}]{said}[/] {when}" + (": omni audit" if is_wrong else "")
 
 
 def _show_dead_letters(letters: list[dict[str, Any]], console: Console) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, AnyStr, BinaryIO, Final, Literal
 
 import orjson
 
@@ -182,12 +182,13 @@ def _subaccount_id(said: object) -> int:
 
 def _csv_lines(file: BinaryIO) -> Iterator[Line]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    counted = _Counted(text)
+    counted = _Counted(text.readline)
     rows = csv.reader(counted, strict=True)
     try:
         names = _names(rows)
         while True:
             number = counted.number + 1
+            counted.begin_record()
             try:
                 row = next(rows)
             except csv.Error as error:
@@ -202,11 +203,16 @@ def _csv_lines(file: BinaryIO) -> Iterator[Line]:
 
 
 class _Counted:
-    """Lines that were taken; csv's own count leaves out those it could not read."""
+    """Lines that were taken; csv's own count leaves out those it could not read. No record takes more than its room."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = iter(lines)
+    def __init__(self, read_line: Callable[[int], str]) -> None:
+        self._lines = _bounded(read_line, ends=("\n", "\r"))
+        self._room = LINE_BYTES_MAX
         self.number = 0
+
+    def begin_record(self) -> None:
+        """What comes belongs to another one."""
+        self._room = LINE_BYTES_MAX
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -214,6 +220,9 @@ class _Counted:
     def __next__(self) -> str:
         line = next(self._lines)
         self.number += 1
+        self._room -= len(line)
+        if self._room < 0:
+            raise csv.Error(f"longer than {LINE_BYTES_MAX} characters")
         return line
 
 
@@ -242,7 +251,7 @@ def _csv_line(number: int, names: list[str], row: list[str]) -> Line:
 
 def _json_lines(file: BinaryIO) -> Iterator[Line]:
     numbers = iter(range(1, 2**63))
-    for line, number in zip(_bounded(file.readline), numbers, strict=False):
+    for line, number in zip(_bounded(file.readline, ends=(b"\n",)), numbers, strict=False):
         if not line.strip():
             continue
         if len(line) > LINE_BYTES_MAX:
@@ -256,11 +265,11 @@ def _json_lines(file: BinaryIO) -> Iterator[Line]:
         yield Line(number, members) if isinstance(members, dict) else Line(number, {}, "not a JSON object")
 
 
-def _bounded(read_line: Callable[[int], bytes]) -> Iterator[bytes]:
+def _bounded(read_line: Callable[[int], AnyStr], *, ends: tuple[AnyStr, ...]) -> Iterator[AnyStr]:
     """Lines; of one that is too long a little more than may be, and the rest is passed over."""
     while line := read_line(LINE_BYTES_MAX + 1):
         rest = line
-        while len(rest) > LINE_BYTES_MAX and not rest.endswith(b"\n"):
+        while len(rest) > LINE_BYTES_MAX and not rest.endswith(ends):
             rest = read_line(LINE_BYTES_MAX + 1)
         yield line
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -177,7 +176,7 @@ def _given_password(request: Request) -> str:
     if scheme.lower() == "basic":
         try:
             return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # not base64, or what it holds is no UTF-8
             return ""
     return request.query_params.get("password", "")
 
@@ -190,7 +189,10 @@ def _form(content_type: str, body: bytes) -> dict[str, str]:
         name = part.get_param("name", header="content-disposition")
         payload = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(payload, bytes):
-            fields[name] = payload.decode()
+            try:
+                fields[name] = payload.decode()
+            except UnicodeDecodeError as error:
+                raise StatementError(codes.BAD_ARGUMENTS, f"a field of the form is no UTF-8: {error}") from None
     return fields
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 
 from omni_etl import telemetry
+from omni_etl.embedded.http_head import BoundedHead
 from omni_etl.embedded.store_app import StoreLimits, store_app
 from omni_etl.embedded.store_engine import Engine
 
@@ -56,7 +57,12 @@ class StoreHost:
         # asyncio leaves Nagle on for a socket made like this; answers would then wait 40 ms for the client's ACK.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_SECONDS
+            self._app,
+            http=BoundedHead,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve([listening]))

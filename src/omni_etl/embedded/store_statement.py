@@ -17,7 +17,7 @@ from typing import Final
 import pyarrow as pa
 
 _NAME: Final = r"(?:`[^`]+`|\"[^\"]+\"|\w+)"
-_START: Final = r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*"  # spaces and comments
+_START: Final = r"(?:\s|--[^\n]*(?:\n|\Z)|(?>/\*.*?\*/))*+"  # spaces and comments; tried in one way, not in all
 _INSERT: Final = (
     rf"{_START}INSERT\s+INTO\s+(?:TABLE\s+)?(?!FUNCTION\s)(?:(?P<database>{_NAME})\s*\.\s*)?(?P<table>{_NAME})"
 )

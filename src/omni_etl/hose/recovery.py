@@ -37,6 +37,7 @@ from omni_etl.hose.segments import (
     segment_of,
     segments_in,
     set_aside,
+    sync,
     sync_directory,
 )
 from omni_etl.telemetry import get_logger
@@ -138,6 +139,9 @@ def _read_segment(history: History, directory: Path, segment: int, remember: Rem
         )
     if read_to < len(content):
         cut_off(directory, segment, read_to)
+    elif last:
+        # Its writer may have been killed before its fsync, and what is sent from it must survive the power.
+        sync(directory, segment)
     history.segments[segment].size_bytes = read_to
 
 

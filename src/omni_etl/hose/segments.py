@@ -170,6 +170,15 @@ def is_set_aside(directory: Path, segment: int) -> bool:
     return copy.exists() and copy.read_bytes().startswith(path.read_bytes())
 
 
+def sync(directory: Path, segment: int) -> None:
+    """Make what was read of a segment durable: whoever wrote it may have died before."""
+    handle = os.open(path_of(directory, segment), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def cut_off(directory: Path, segment: int, offset: int) -> None:
     """End a segment at `offset`, durably."""
     with path_of(directory, segment).open("rb+") as file:

@@ -115,7 +115,7 @@ class Sender:
 
     def _next(self) -> _Batch | None:
         now = self._clock.monotonic()
-        if now < self._away_until or len(self._sends) >= (1 if self._away_tries else self._in_flight_max):
+        if now < self._away_until or not self._has_slot():
             return None
         due = min(self._again, key=lambda each: each.at, default=None)
         if due is not None and due.at <= now:
@@ -125,6 +125,9 @@ class Sender:
             if self._pending[lane] and self._may_send(lane) and (batch := self._batch(lane, self._pending[lane])):
                 return batch
         return None
+
+    def _has_slot(self) -> bool:
+        return len(self._sends) < (1 if self._away_tries else self._in_flight_max)
 
     def _may_send(self, lane: Lane) -> bool:
         """Bulk leaves a slot free, so that an express envelope never waits for eight big ones."""
@@ -187,6 +190,8 @@ class Sender:
         self._away_until = 0.0
 
     def _wakes_at(self) -> float | None:
+        if not self._has_slot():
+            return None  # who lands rings; a moment that has passed would turn the loop until then
         moments = [each.at for each in self._again]
         if any(self._pending.values()) and self._away_tries:
             moments.append(0.0)

@@ -3,7 +3,7 @@
 `schema/NNNN_*.sql` makes the tables, `queries/` reads them, `commands/` notes small things; envelopes are inserted as
 columns and have no statement here. Parameters are `{name:Type}`, bound by the engine.
 
-Until 1.0 a step may be edited. It and those after it then take numbers that were never used (1 to 3 were), so that a
+Until 1.0 a step may be edited. It and those after it then take numbers that were never used (1 to 6 were), so that a
 store made before is refused instead of misread. An index or a setting needs no number: a store without it is slower, and right.
 """
 

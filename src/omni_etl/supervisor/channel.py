@@ -101,12 +101,13 @@ class Channel:
             self._writer.write(frame)
 
     async def receive(self) -> Message | None:
-        """The next message, or None when the other side is gone."""
+        """The next message, or None when the other side is gone, or as good as gone: it speaks another language."""
         try:
             (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-            assert length <= FRAME_BYTES_MAX, length
+            if length > FRAME_BYTES_MAX:
+                return None
             message: Message = _decoder.decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         return message
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from omni_etl.backoff import Backoff
+from omni_etl.envelope import Header
+from omni_etl.event import TYPES
 from omni_etl.supervisor.circuit import Circuit, DeadShare
 from omni_etl.supervisor.held import Held
 from omni_etl.supervisor.limits import SupervisorLimits
@@ -43,6 +45,15 @@ class Desk:
         backoff = Backoff(first_seconds=0.5, wait_seconds_max=limits.circuit_wait_seconds_max)
         dead_share = DeadShare(limits.dead_share_max, limits.dead_count_min)
         return cls(service, limits.child_slots, Circuit(backoff, rng), dead_share)
+
+    def wants(self, header: Header) -> bool:
+        """Whether the service has something to do. One that binds to every type gets empty envelopes too.
+
+        Its ledger then has every number that was cut, and the audit finds one that is missing.
+        """
+        if not header.types:
+            return self.types >= TYPES
+        return not self.types.isdisjoint(each.type for each in header.types)
 
     def offer(self, held: Held, *, first: bool = False) -> None:
         """Put an envelope in line; `first` for one that comes back."""

@@ -118,7 +118,7 @@ class Supervisor:
             desk = self.desks.get(name)
             if desk is None:
                 self._put_aside(held, name, "sided", "this parent does not run the service")
-            elif desk.ready and not desk.types.intersection(each.type for each in held.header.types):
+            elif desk.ready and not desk.wants(held.header):
                 held.marks[name] = "done"  # nothing in it for this service
                 telemetry.service_done.labels(name).inc()
             else:

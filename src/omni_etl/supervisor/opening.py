@@ -7,7 +7,7 @@ from typing import Final
 
 from omni_etl import telemetry
 from omni_etl.clock import Clock
-from omni_etl.envelope import Header, open_header
+from omni_etl.envelope import Header, SealedEnvelope, open_header
 from omni_etl.errors import EnvelopeError, NewerEnvelopeError, UnavailableError
 from omni_etl.queue import Lease
 from omni_etl.supervisor.aside import set_unreadable_aside
@@ -16,6 +16,7 @@ from omni_etl.supervisor.engines import Engines
 
 NEWER_SECONDS: Final = 300  # until one of a newer version is looked at again: SQS's 1,000 receives are three days
 TOO_MANY_SECONDS: Final = 60  # until one too many that does not open is looked at again
+SEALED_BYTES_MAX: Final = 8 * 1024 * 1024  # no queue of ours takes so much; half of what fits the pipe to a child
 
 
 class Opening:
@@ -34,7 +35,7 @@ class Opening:
         opened: list[tuple[Lease, Header]] = []
         for lease in leases:
             try:
-                opened.append((lease, open_header(lease.envelope.header)))
+                opened.append((lease, _opened(lease.envelope)))
             except NewerEnvelopeError as error:
                 await self._leave_newer(lease, str(error))
             except EnvelopeError as error:
@@ -64,3 +65,10 @@ class Opening:
             await set_unreadable_aside(self._engines.queue, self._engines.registry, lease, reason)
         except UnavailableError:
             return  # it lapses and comes again
+
+
+def _opened(sealed: SealedEnvelope) -> Header:
+    size_bytes = len(sealed.header) + len(sealed.payload)
+    if size_bytes > SEALED_BYTES_MAX:
+        raise EnvelopeError(f"{size_bytes} bytes in one entry; {SEALED_BYTES_MAX} are allowed")
+    return open_header(sealed.header)

@@ -92,5 +92,8 @@ class Settler:
 
 
 async def delete_copied(queue: Queue, lease: Lease) -> None:
-    """Delete an entry after another queue confirmed its copy (dead letters, or a siding at a redrive)."""
+    """Delete an entry after another queue confirmed its copy (dead letters, or a siding at a redrive).
+
+    Also a dead letter that a person discards, after that was written down.
+    """
     await queue.delete([lease])

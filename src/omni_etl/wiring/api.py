@@ -16,6 +16,7 @@ from omni_etl.backends.clickhouse_events import ClickHouseEvents
 from omni_etl.backends.clickhouse_reports import ClickHouseReports
 from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.keys import DatabaseKeys
+from omni_etl.backends.database.replays import DatabaseReplays
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.backends.http import AiohttpPoster
@@ -23,7 +24,8 @@ from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError
 from omni_etl.poster import Poster
 from omni_etl.settings import Settings
-from omni_etl.wiring.databases import control_database, outbox_database
+from omni_etl.wiring.audit import SystemAudits
+from omni_etl.wiring.databases import build_secret_box, control_database, outbox_database
 from omni_etl.wiring.status import read_status
 from omni_etl.wiring.stores import build_store
 from omni_etl.wiring.webhooks import build_poster
@@ -40,11 +42,12 @@ def build_api(settings: Settings, stop: asyncio.Event | None = None) -> FastAPI:
 
     """
     clock = SystemClock()
-    control = control_database(settings, clock)
+    control, outbox = control_database(settings, clock), outbox_database(settings, clock)
     parts = ApiParts(
         keys=DatabaseKeys(control, clock),
-        webhooks=DatabaseWebhooks(control, clock),
-        deliveries=DatabaseDeliveries(outbox_database(settings, clock), clock),
+        webhooks=DatabaseWebhooks(control, clock, build_secret_box(settings)),
+        deliveries=DatabaseDeliveries(outbox, clock),
+        replays=DatabaseReplays(outbox, clock),
         poster=build_poster(settings, clock),
         suppression_list=DatabaseSuppressionList(control, clock),
         event_search=ClickHouseEvents(_store(settings)),
@@ -52,6 +55,7 @@ def build_api(settings: Settings, stop: asyncio.Event | None = None) -> FastAPI:
         intake=Intake(_hose_poster(clock), _hose_url(settings)),
         rate=Rate(per_second=settings.api_requests_per_second, burst=settings.api_requests_burst, clock=clock),
         status=lambda: read_status(settings),
+        audits=SystemAudits(settings),
         clock=clock,
         stop=stop or asyncio.Event(),
     )
@@ -73,7 +77,7 @@ def _hose_url(settings: Settings) -> str:
 def _hose_poster(clock: Clock) -> Poster:
     """To an address that is ours, wherever it is."""
     return AiohttpPoster(
-        is_allowed=lambda _address: True,
+        refusal=lambda _address, _port: None,
         timeout_seconds=HOSE_SECONDS_MAX,
         connections_max=HOSE_CONNECTIONS_MAX,
         clock=clock,

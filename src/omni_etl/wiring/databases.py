@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.erasures import DatabaseErasures
 from omni_etl.backends.database.keys import DatabaseKeys
 from omni_etl.backends.database.outbox import DatabaseOutbox
 from omni_etl.backends.database.queue import DatabaseQueue
 from omni_etl.backends.database.registry import DatabaseRegistry
+from omni_etl.backends.database.secret_box import HOW, SETTING, SecretBox, key_of_file, parse_keys
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import Clock
 from omni_etl.erasure import Erasures
 from omni_etl.errors import SettingsError
 from omni_etl.keys import Keys
-from omni_etl.outbox import Outbox
+from omni_etl.outbox import Deliveries, Outbox
 from omni_etl.queue import Queue
 from omni_etl.registry import Registry
 from omni_etl.settings import Settings
 from omni_etl.suppression_list import SuppressionList
 from omni_etl.webhook import Webhooks
+
+SECRETS_FILE: Final = "secrets.key"  # not in the database's directory, which is copied for backups
 
 
 def control_database(settings: Settings, clock: Clock) -> Database:
@@ -65,8 +71,23 @@ def build_agreements(settings: Settings, clock: Clock) -> tuple[Registry, Erasur
 
 
 def build_webhooks(settings: Settings, clock: Clock) -> Webhooks:
-    """Who is told of which events."""
-    return DatabaseWebhooks(control_database(settings, clock), clock)
+    """Who is told of which events. Raises as `build_secret_box`."""
+    return DatabaseWebhooks(control_database(settings, clock), clock, build_secret_box(settings))
+
+
+def build_secret_box(settings: Settings) -> SecretBox:
+    """What seals secrets in the database: with the keys of the setting, or with one in a file beside SQLite's directory.
+
+    Raises:
+        SettingsError: a key that is none; or none for PostgreSQL, where roles on many machines need the same one.
+
+    """
+    given = settings.secrets_key.get_secret_value()
+    if given:
+        return SecretBox(parse_keys(given))
+    if _database_url(settings).startswith("postgresql:"):
+        raise SettingsError(SETTING, "nothing, and a database in PostgreSQL", HOW)
+    return SecretBox([key_of_file(settings.data_dir / SECRETS_FILE)])
 
 
 def build_suppression_list(settings: Settings, clock: Clock) -> SuppressionList:
@@ -77,6 +98,11 @@ def build_suppression_list(settings: Settings, clock: Clock) -> SuppressionList:
 def build_outbox(settings: Settings, clock: Clock) -> Outbox:
     """Batches that wait for their customers."""
     return DatabaseOutbox(outbox_database(settings, clock), clock)
+
+
+def build_deliveries(settings: Settings, clock: Clock) -> Deliveries:
+    """What became of batches."""
+    return DatabaseDeliveries(outbox_database(settings, clock), clock)
 
 
 def _database_url(settings: Settings) -> str:

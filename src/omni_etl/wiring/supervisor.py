@@ -17,12 +17,14 @@ from omni_etl.clock import Clock, SystemClock
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.queue import queue_names
 from omni_etl.settings import Settings, environment
+from omni_etl.supervisor.audit_check import AuditCheck, CheckLimits
 from omni_etl.supervisor.children import Children
 from omni_etl.supervisor.engines import Engines
 from omni_etl.supervisor.forgetting import Forgetting
 from omni_etl.supervisor.limits import SupervisorLimits
 from omni_etl.supervisor.loop import Supervisor
 from omni_etl.tracker import Tracker
+from omni_etl.wiring.audit import SystemAudits
 from omni_etl.wiring.databases import build_agreements
 from omni_etl.wiring.queues import build_queue
 from omni_etl.wiring.services import check_services
@@ -40,6 +42,7 @@ class Parent:
     supervisor: Supervisor
     children: Children
     forgetting: Forgetting
+    audit: AuditCheck
     engines: Engines
     store: ClickHouseStore
     services: list[str]
@@ -157,6 +160,13 @@ def build_parent(settings: Settings) -> Parent:
         supervisor=supervisor,
         children=children,
         forgetting=forgetting,
+        audit=AuditCheck(
+            SystemAudits(settings),
+            registry=registry,
+            limits=CheckLimits(settings.audit_seconds, settings.audit_window_hours),
+            clock=clock,
+            rng=rng,
+        ),
         engines=engines,
         store=build_store(settings),
         services=services,

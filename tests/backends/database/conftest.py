@@ -9,10 +9,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import insert, select, text
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl.backends.database.engine import Database, open_database
-from omni_etl.backends.database.sqlite import Sqlite
+from omni_etl.backends.database.migrate import SCRIPTS, Part, version_table
+from omni_etl.backends.database.postgresql import Postgresql
+from omni_etl.backends.database.sqlite import Sqlite, writer
 from omni_etl.backends.database.tables import fleet_words
 from omni_etl.clock import ManualClock
 
@@ -66,6 +71,30 @@ async def opened(database: Database) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close("test")
+
+
+@asynccontextmanager
+async def older(url: str, part: Part, revision: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction in an empty part as an older program made it, to be filled; durable behind this block."""
+
+    def migrate(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS))
+        config.set_main_option("version_locations", str(SCRIPTS / part))
+        config.set_main_option("path_separator", "newline")
+        config.attributes.update(connection=connection, version_table=version_table(part))
+        command.upgrade(config, revision)
+
+    if url.startswith("sqlite:"):
+        path = Path(url.removeprefix("sqlite:///")) / f"{part}.sqlite"
+        path.touch()
+        engine = writer(path)
+    else:
+        engine = Postgresql(url, part).writer
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+        yield connection
+    await engine.dispose()
 
 
 @asynccontextmanager

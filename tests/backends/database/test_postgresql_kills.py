@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tests.builders import envelope, line
+from tests.outboxes import batch, claim, closing, delivered, segment
 from tests.postgresql_server import postgresql_server
 
 from omni_etl.backends.database import DatabaseOutbox, DatabaseQueue, DatabaseSuppressionList, open_database
 from omni_etl.clock import Clock, SystemClock
 from omni_etl.envelope import SealedEnvelope
 from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch
+from omni_etl.outbox import Cut, Wanted
 from omni_etl.queue import Lease, siding
 from omni_etl.services.suppressions import sayings_of
 
@@ -46,7 +47,7 @@ async def test_a_killed_server_loses_and_doubles_nothing() -> None:
         await listed.open()
         workers = [send(queue, name, work) for name in ("bulk", "bulk", ASIDE)]
         workers += [receive(queue, name, work) for name in ("bulk", "bulk", ASIDE)]
-        workers += [put(outbox, work), deliver(outbox, work), apply(listed, work)]
+        workers += [put(outbox, work), join(outbox), deliver(outbox, work), apply(listed, work)]
         running = [asyncio.create_task(until(done, clock, each)) for each in workers]
         for _ in range(KILLS):
             before = Work(
@@ -70,10 +71,15 @@ async def test_a_killed_server_loses_and_doubles_nothing() -> None:
         assert work.sent <= set(work.received) <= work.tried
         assert len(work.received) == len(set(work.received))
         counts = await outbox.counts()
-        assert counts.waiting_batches + counts.delivered_batches == work.put * 40
+        assert counts.waiting_events + counts.delivered_events == work.put * 41
         assert counts.delivered_batches >= work.delivered
-        while due := await outbox.claim(count_max=100, claim_seconds=600):
-            await asyncio.gather(*(outbox.delivered(each, 200) for each in due))
+        await outbox.join([closing()], claim_seconds=30)
+        while (
+            counts := await outbox.counts()
+        ).waiting_events:  # until the claims lapse of those whose answers were lost
+            due = await claim(outbox, count_max=100)
+            await asyncio.gather(*(outbox.settle(each, delivered()) for each in due))
+        assert counts.delivered_events == work.put * 41
         assert await listed.count() == work.applied
         for each in (queue, outbox, listed):
             await each.close()
@@ -133,8 +139,8 @@ def put(outbox: DatabaseOutbox, work: Work) -> Callable[[], Awaitable[None]]:
     """The same envelope until it is known to be in; its batches are there once."""
 
     async def step() -> None:
-        batches = [Batch(f"{work.put}-{each}", "w", "https://x.test/", {}, b"[]", 1) for each in range(40)]
-        await outbox.put(envelope([line()], seq=work.put), batches)
+        batches = [batch(f"{work.put}-{each}") for each in range(40)]
+        await outbox.put(envelope([line()], seq=work.put), Cut(batches, [segment(str(work.put), 1)]))
         work.put += 1
 
     return step
@@ -144,8 +150,17 @@ def deliver(outbox: DatabaseOutbox, work: Work) -> Callable[[], Awaitable[None]]
     """As many at once as are due."""
 
     async def step() -> None:
-        due = await outbox.claim(count_max=20, claim_seconds=1)
-        work.delivered += sum(await asyncio.gather(*(outbox.delivered(each, 200) for each in due)))
+        due = await outbox.claim({"w": Wanted(fresh=20)}, claim_seconds=1)
+        work.delivered += sum(await asyncio.gather(*(outbox.settle(each, delivered()) for each in due)))
+
+    return step
+
+
+def join(outbox: DatabaseOutbox) -> Callable[[], Awaitable[None]]:
+    """Whatever does not make a whole batch too."""
+
+    async def step() -> None:
+        await outbox.join([closing(events_max=5, is_everything=False)], claim_seconds=1)
 
     return step
 

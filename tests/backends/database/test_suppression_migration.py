@@ -2,15 +2,10 @@
 
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, text
-from tests.backends.database.conftest import opened
+from sqlalchemy import text
+from tests.backends.database.conftest import older, opened
 
 from omni_etl.backends.database.engine import Database, open_database
-from omni_etl.backends.database.migrate import SCRIPTS, version_table
-from omni_etl.backends.database.postgresql import Postgresql
-from omni_etl.backends.database.sqlite import writer
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.clock import ManualClock
 from omni_etl.suppression_list import Question
@@ -19,16 +14,6 @@ OLD = """
 INSERT INTO suppressions (recipient, subaccount_id, type, suppressed, said_at_ms, said_id, source, description, created_at_ms)
 VALUES (:recipient, :subaccount_id, 'transactional', :suppressed, :said_at_ms, 'x', 'Bounce Rule', :description, 7)
 """
-
-
-def migrate_to(connection: Connection, revision: str) -> None:
-    """As `migrate`, no further than that."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    config.set_main_option("version_locations", str(SCRIPTS / "control"))
-    config.set_main_option("path_separator", "newline")
-    config.attributes.update(connection=connection, version_table=version_table("control"))
-    command.upgrade(config, revision)
 
 
 def row(recipient: str, said_at_ms: int, *, subaccount_id: int = 0, suppressed: bool = True) -> dict[str, Any]:
@@ -42,13 +27,9 @@ def row(recipient: str, said_at_ms: int, *, subaccount_id: int = 0, suppressed: 
     }
 
 
-async def test_an_older_list_is_kept(database_url: str, tmp_path: Any, clock: ManualClock) -> None:
+async def test_an_older_list_is_kept(database_url: str, clock: ManualClock) -> None:
     """Entries and tombstones, with numbers in the order in which they were said; of two spellings the later saying stands."""
-    (tmp_path / "control.sqlite").touch()
-    is_sqlite = database_url.startswith("sqlite:")
-    engine = writer(tmp_path / "control.sqlite") if is_sqlite else Postgresql(database_url, "control").writer
-    async with engine.begin() as connection:
-        await connection.run_sync(migrate_to, "control_0003")
+    async with older(database_url, "control", "control_0003") as connection:
         rows = [
             *(
                 row("ann@example.com", 30),
@@ -58,7 +39,6 @@ async def test_an_older_list_is_kept(database_url: str, tmp_path: Any, clock: Ma
             *(row("dan@bücher.example", 50), row("dan@xn--bcher-kva.example", 40), row("eve@BÜ_\u0308.example", 5)),
         ]
         await connection.execute(text(OLD), rows)
-    await engine.dispose()
     async with opened(open_database(database_url, "control", clock)) as database:
         await assert_is_whole(database, clock)
 

@@ -11,12 +11,14 @@ from tests.backends.database.conftest import opened
 
 from omni_etl.backends.database.engine import open_database
 from omni_etl.backends.database.migrate import Part, version_table
+from omni_etl.backends.database.outbox_tables import outbox_batches
 from omni_etl.backends.database.tables import CONTROL, OUTBOX, QUEUE, QUEUE_DAYS
 from omni_etl.clock import ManualClock
 
 
 @pytest.mark.parametrize(
-    ("part", "tables", "more"), [("control", CONTROL, []), ("outbox", OUTBOX, []), ("queue", QUEUE, [QUEUE_DAYS])]
+    ("part", "tables", "more"),
+    [("control", CONTROL, []), ("outbox", outbox_batches.metadata, []), ("queue", QUEUE, [QUEUE_DAYS])],
 )
 async def test_migrations_make_these_tables(
     database_url: str, tmp_path: Path, clock: ManualClock, part: Part, tables: MetaData, more: list[MetaData]

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 from tests.builders import envelope, line
+from tests.outboxes import claim, closing, retry
+from tests.secret_boxes import BOX
 
+from omni_etl.backends.database.deliveries import DatabaseDeliveries
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.outbox import DatabaseOutbox
 from omni_etl.backends.database.registry import DatabaseRegistry
@@ -16,7 +19,7 @@ from omni_etl.backends.database.tables import fleet_words
 from omni_etl.backends.database.texts import KEY_BYTES_MAX, escaped, restored, shortened
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import ManualClock
-from omni_etl.outbox import Batch
+from omni_etl.outbox import Batch, Cut, Segment
 from omni_etl.service import Deadline
 from omni_etl.services.suppressions import Suppressions, sayings_of
 from omni_etl.suppression_list import Saying
@@ -90,19 +93,26 @@ async def test_webhooks_batches_and_reasons_hold_any_character(
 ) -> None:
     """Names, targets, headers, secrets, answers of customers' servers and reports of processes."""
     webhook = Webhook("w", NUL, NUL, frozenset({"open"}), custom_headers={NUL: NUL}, auth_header=NUL)
-    await DatabaseWebhooks(control, clock).put(webhook)
-    assert await DatabaseWebhooks(control, clock).all() == [webhook]
+    await DatabaseWebhooks(control, clock, BOX).put(webhook)
+    assert await DatabaseWebhooks(control, clock, BOX).all() == [webhook]
     registry = DatabaseRegistry(control, clock)
     await registry.report("run", NUL, {NUL: NUL})
     await registry.bury("metrics", NUL, NUL)
     assert [(each.instance, each.state) for each in await registry.reports()] == [(NUL, {NUL: NUL})]
     assert [(each.key, each.reason) for each in await registry.dead_letters()] == [(NUL, NUL)]
     outbox = DatabaseOutbox(outbox_part, clock)
-    batch = Batch("b", NUL, NUL, {NUL: NUL}, b"[]", 1)
-    await outbox.put(envelope([line()]), [batch])
-    [due] = await outbox.claim(count_max=1, claim_seconds=30)
+    batch = Batch("b", NUL, NUL, {NUL: NUL}, b"[]", 1, NUL)
+    await outbox.put(envelope([line()]), Cut([batch], [Segment(NUL, NUL, b"1", 1)]))
+    [due] = await claim(outbox, NUL)
     assert due.batch == batch
-    assert await outbox.failed(due, NUL, retry_in_seconds=None)
+    [joined] = await outbox.join([closing(NUL, is_claimed=True)], claim_seconds=30)
+    assert joined.batch.webhook_id == NUL
+    verdict = replace(retry(0, NUL), stop_reason=NUL, excerpt=NUL)
+    assert await outbox.settle(due, verdict)
+    deliveries = DatabaseDeliveries(outbox_part, clock)
+    [attempt] = await deliveries.attempts(NUL, count_max=9)
+    [lane] = (await deliveries.lanes([NUL])).values()
+    assert (attempt.answer, attempt.excerpt, lane.webhook_id, lane.stopped_reason) == (NUL, NUL, NUL, NUL)
 
 
 async def test_the_service_applies_such_an_envelope(control: Database, clock: ManualClock) -> None:

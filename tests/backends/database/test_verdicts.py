@@ -6,26 +6,33 @@ import pytest
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from tests.backends.database.conftest import away
 from tests.builders import envelope, line
+from tests.outboxes import batch, delivered, retry
 
 from omni_etl import telemetry
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.outbox import DatabaseOutbox
+from omni_etl.backends.database.outbox_lanes import LaneRows
 from omni_etl.backends.database.sqlite import Sqlite
-from omni_etl.backends.database.verdicts import STANDING, Verdict, Verdicts
+from omni_etl.backends.database.verdicts import STANDING, Verdicts
 from omni_etl.clock import ManualClock
 from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch, DueBatch
+from omni_etl.outbox import Cut, DueBatch
 
-DELIVERED = Verdict("delivered", 0, "200")
+DELIVERED = delivered()
 
 
 @pytest.fixture
 async def due(outbox_part: Database, clock: ManualClock) -> list[DueBatch]:
     """Fifty claimed batches."""
     outbox = DatabaseOutbox(outbox_part, clock)
-    batches = [Batch(str(number), "w", "https://x.test/", {}, b"[]", 1) for number in range(50)]
-    await outbox.put(envelope([line()]), batches)
-    return await outbox.claim(count_max=50, claim_seconds=30)
+    batches = [batch(str(number)) for number in range(50)]
+    return await outbox.put(envelope([line()]), Cut(batches), eager={"w"}, claim_seconds=30) or []
+
+
+@pytest.fixture
+def verdicts(outbox_part: Database) -> Verdicts:
+    """The subject."""
+    return Verdicts(outbox_part, LaneRows(outbox_part))
 
 
 def transactions() -> float:
@@ -35,34 +42,31 @@ def transactions() -> float:
     return value
 
 
-async def test_those_who_wait_share_a_transaction(outbox_part: Database, due: list[DueBatch]) -> None:
+async def test_those_who_wait_share_a_transaction(verdicts: Verdicts, due: list[DueBatch]) -> None:
     """The first writes its own at once, the others came meanwhile and are written together."""
-    verdicts = Verdicts(outbox_part)
     before = transactions()
-    assert await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due)) == [True] * 50
+    assert await asyncio.gather(*(verdicts.pass_on(each, DELIVERED, 0) for each in due)) == [True] * 50
     assert transactions() - before <= 2
 
 
-async def test_each_gets_the_answer_to_its_own_claim(outbox_part: Database, due: list[DueBatch]) -> None:
+async def test_each_gets_the_answer_to_its_own_claim(verdicts: Verdicts, due: list[DueBatch]) -> None:
     """A lapsed claim among good ones, and the same claim twice in one transaction: no word counts twice."""
-    verdicts = Verdicts(outbox_part)
     foreign = DueBatch(due[1].batch, "foreign", 0, 0)
-    too_late = Verdict("waiting", 0, "500")
+    too_late = retry(0)
     heard = await asyncio.gather(
-        verdicts.pass_on(due[0], DELIVERED),
-        verdicts.pass_on(foreign, DELIVERED),
-        verdicts.pass_on(due[1], DELIVERED),
-        verdicts.pass_on(due[1], too_late),
+        verdicts.pass_on(due[0], DELIVERED, 0),
+        verdicts.pass_on(foreign, DELIVERED, 0),
+        verdicts.pass_on(due[1], DELIVERED, 0),
+        verdicts.pass_on(due[1], too_late, 0),
     )
     assert list(heard) == [True, False, True, False]
 
 
 async def test_who_is_cancelled_while_writing_for_others_fails_them_not(
-    outbox_part: Database, due: list[DueBatch]
+    verdicts: Verdicts, due: list[DueBatch]
 ) -> None:
     """Whoever began the transaction may go; the others hear what became of theirs."""
-    verdicts = Verdicts(outbox_part)
-    tasks = [asyncio.create_task(verdicts.pass_on(each, DELIVERED)) for each in due]
+    tasks = [asyncio.create_task(verdicts.pass_on(each, DELIVERED, 0)) for each in due]
     while verdicts._clerk is None or verdicts._waiting:
         await asyncio.sleep(0)
     tasks[0].cancel()
@@ -72,15 +76,14 @@ async def test_who_is_cancelled_while_writing_for_others_fails_them_not(
 
 
 async def test_a_fault_of_ours_is_told_to_all_who_waited(
-    outbox_part: Database, due: list[DueBatch], monkeypatch: pytest.MonkeyPatch
+    outbox_part: Database, verdicts: Verdicts, due: list[DueBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for an answer that never comes, and the next ones are written."""
-    verdicts = Verdicts(outbox_part)
     with monkeypatch.context() as broken:
         broken.setattr(outbox_part, "write", _fail)
-        results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due), return_exceptions=True)
+        results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED, 0) for each in due), return_exceptions=True)
     assert {str(result) for result in results} == {"a fault of ours"}
-    assert await verdicts.pass_on(due[0], DELIVERED)
+    assert await verdicts.pass_on(due[0], DELIVERED, 0)
 
 
 async def _fail(_work: object) -> None:
@@ -100,10 +103,11 @@ async def test_a_long_backlog_costs_a_verdict_nothing(outbox_part: Database) -> 
     assert [row[3] for row in plan] == ["SEARCH outbox_batches USING INDEX sqlite_autoindex_outbox_batches_1 (id=?)"]
 
 
-async def test_an_outage_is_told_to_all_who_waited(outbox_part: Database, due: list[DueBatch]) -> None:
+async def test_an_outage_is_told_to_all_who_waited(
+    outbox_part: Database, verdicts: Verdicts, due: list[DueBatch]
+) -> None:
     """Nobody waits for ever, and when it is back the same claims are good."""
-    verdicts = Verdicts(outbox_part)
     async with away(outbox_part):
-        results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due), return_exceptions=True)
+        results = await asyncio.gather(*(verdicts.pass_on(each, DELIVERED, 0) for each in due), return_exceptions=True)
         assert {type(result) for result in results} == {UnavailableError}
-    assert await asyncio.gather(*(verdicts.pass_on(each, DELIVERED) for each in due)) == [True] * 50
+    assert await asyncio.gather(*(verdicts.pass_on(each, DELIVERED, 0) for each in due)) == [True] * 50

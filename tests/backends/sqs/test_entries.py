@@ -81,3 +81,9 @@ def test_what_was_damaged_on_its_way_is_seen(change: dict[str, str]) -> None:
 def test_what_is_not_ours_has_no_payload(body: str) -> None:
     """It becomes an envelope that does not open."""
     assert to_envelope({"Body": body}).payload == b""
+
+
+@pytest.mark.parametrize("body", ["hello\nwörld", "\n\x00", "a\nb\nc", "{}\n=", "{}\n☃"])
+def test_a_strangers_message_does_not_open(body: str) -> None:
+    """Also one whose second line is not even ASCII: it becomes an envelope for the unreadable, and ends no parent."""
+    assert to_envelope({"Body": body}).payload == b""

@@ -27,7 +27,7 @@ def test_each_role_may_do_what_it_does() -> None:
             "dead-unreadable": LOOK | {"sqs:SendMessage"},
         },
         "operator": {
-            "bulk": LOOK | {"sqs:SendMessage"},  # where `omni redrive unreadable` puts them back
+            "bulk": LOOK | {"sqs:SendMessage"},  # where `omni dead-letters redrive unreadable` puts them back
             "siding-metrics": LOOK | {"sqs:SendMessage"},
             "dead-metrics": LOOK | TAKE,
             "dead-unreadable": LOOK | TAKE,

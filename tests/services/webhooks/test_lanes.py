@@ -1,404 +1,399 @@
-"""services.webhooks.lanes: what is due is tried, so many at a time, whatever one customer does."""
+"""services.webhooks.lanes: who may begin an attempt, whatever the others do."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from tests.builders import envelope, line
-from tests.services.webhooks.fakes import CustomerPoster, StumblingOutbox, at_rest, someone_sleeps
+from tests.services.webhooks.fakes import TURNS
 
-from omni_etl.backends.database import DatabaseOutbox, DatabaseWebhooks
 from omni_etl.clock import ManualClock
-from omni_etl.errors import IdConflictError
+from omni_etl.errors import UnavailableError
 from omni_etl.event import TYPES
 from omni_etl.outbox import Batch, DueBatch
-from omni_etl.poster import Answer
-from omni_etl.services.webhooks.attempt import Attempts
-from omni_etl.services.webhooks.lanes import (
-    FRESH_BYTES_MAX,
-    GATHER_SECONDS,
-    POLL_SECONDS,
-    RECORD_SECONDS,
-    STOP_SECONDS,
-    DeliveryLimits,
-    Lanes,
-)
-from omni_etl.services.webhooks.subscriptions import Subscriptions
+from omni_etl.services.webhooks.lane import WebhookLane
+from omni_etl.services.webhooks.lanes import DeliveryLimits, Lanes
 from omni_etl.webhook import Webhook
 
-LIMITS = DeliveryLimits(in_flight_max=3, attempt_seconds_max=10.0)
-GOOD, BAD = "https://good.test/", "https://bad.test/"
-CLAIM_SECONDS = 10 + RECORD_SECONDS
+UNTIL = 30.0
+
+
+class Office:
+    """Attempts that last until they are let go; the name of a batch begins with its webhook's."""
+
+    def __init__(self, *, all_max: int = 10, each_max: int = 10) -> None:
+        self.clock = ManualClock()
+        self.begun: list[str] = []
+        self.running: dict[str, asyncio.Event] = {}
+        self.freed = 0
+        self.error: Exception | None = None
+        self.lanes = Lanes(
+            attempt=self.attempt,
+            limits=DeliveryLimits(all_max, each_max, attempt_seconds_max=10.0),
+            clock=self.clock,
+            freed=self.free,
+        )
+        self.lanes.is_running = True
+
+    async def close(self) -> None:
+        """Cut off what still runs."""
+        self.lanes.is_running = False
+        for task in self.lanes.in_flight():
+            task.cancel()
+        await asyncio.gather(*self.lanes.in_flight(), return_exceptions=True)
+
+    def free(self) -> None:
+        """Somebody who waits in the outbox may have a slot."""
+        self.freed += 1
+
+    async def attempt(self, due: DueBatch, lane: WebhookLane, until: float) -> None:
+        """Until `end`."""
+        assert (lane.webhook_id, until) == (due.batch.webhook_id, UNTIL)
+        self.begun.append(due.batch.id)
+        if self.error is not None:
+            raise self.error
+        self.running[due.batch.id] = asyncio.Event()
+        await self.running[due.batch.id].wait()
+
+    def well(self, *names: str, limit: float = 10.0) -> None:
+        """They have shown it, and bear so many attempts."""
+        for name in names:
+            self.lanes.lane(name).is_proven, self.lanes.lane(name).limit = True, limit
+
+    def bring(self, webhook_id: str, count: int, *, first: int = 0) -> None:
+        """Fresh batches of one byte each, claimed as they were put."""
+        names = [f"{webhook_id}{number}" for number in range(first, first + count)]
+        self.lanes.fresh_bytes += count
+        self.lanes.accept([DueBatch(Batch(each, webhook_id, "", {}, b"x", 1), "c", 0, 0) for each in names], UNTIL)
+
+    async def end(self, *names: str) -> None:
+        """These attempts; those that follow have begun on return."""
+        for name in names:
+            self.running.pop(name).set()
+        await turn()
+
+    def in_flight(self) -> Counter[str]:
+        """By webhook."""
+        return Counter(each[0] for each in self.running)
 
 
 @pytest.fixture
-def lanes(webhooks: DatabaseWebhooks, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock) -> Lanes:
-    """The subject, on the real database."""
-    rng, subscriptions = random.Random(1), Subscriptions(webhooks, clock)
-    attempts = Attempts(subscriptions=subscriptions, outbox=outbox, poster=customer, clock=clock, rng=rng)
-    return Lanes(outbox=outbox, subscriptions=subscriptions, attempts=attempts, limits=LIMITS, clock=clock, rng=rng)
+async def make() -> AsyncIterator[Callable[..., Office]]:
+    """Offices, that are closed at the end."""
+    made: list[Office] = []
+
+    def new(**limits: int) -> Office:
+        made.append(Office(**limits))
+        return made[-1]
+
+    yield new
+    for each in made:
+        await each.close()
 
 
-@pytest.fixture
-async def running(lanes: Lanes, clock: ManualClock) -> AsyncIterator[asyncio.Task[None]]:
-    """It runs, and has looked into an empty outbox once."""
-    task = asyncio.create_task(lanes.run())
-    await someone_sleeps(clock)
-    yield task
-    task.cancel()
-    while not task.done():
-        clock.advance(STOP_SECONDS)
+async def turn() -> None:
+    """Whatever can go on goes on; no time passes."""
+    for _ in range(TURNS):
         await asyncio.sleep(0)
 
 
-async def put(outbox: StumblingOutbox, *names: str, target: str = GOOD) -> None:
-    """Batches of these names; the webhook has the name of the target."""
-    seq = sum(map(ord, "".join(names)))
-    await outbox.put(envelope([line()], seq=seq), [Batch(name, target, target, {}, b"[]", 1) for name in names])
+async def test_nobody_has_more_than_it_bears(make: Callable[..., Office]) -> None:
+    """And as an attempt ends, the next begins, in the order in which they came."""
+    office = make()
+    office.well("a", limit=3.0)
+    office.bring("a", 5)
+    await turn()
+    assert office.begun == ["a0", "a1", "a2"]
+    await office.end("a1")
+    assert office.begun == ["a0", "a1", "a2", "a3"]
 
 
-def batches(*names: str) -> list[Batch]:
-    """For the customer who is well."""
-    return [Batch(name, GOOD, GOOD, {}, b"[]", 1) for name in names]
+async def test_all_together_have_what_there_is(make: Callable[..., Office]) -> None:
+    """However many they are."""
+    office = make(all_max=4)
+    office.well(*"abc")
+    for name in "abc":
+        office.bring(name, 9)
+    await turn()
+    assert (len(office.running), office.lanes.free()) == (4, 0)
 
 
-async def delivered(outbox: StumblingOutbox, count: int) -> None:
-    """Wait until the outbox says so."""
-    while (await outbox.counts()).delivered_batches < count:
-        await asyncio.sleep(0)
+async def test_each_has_its_turn(make: Callable[..., Office]) -> None:
+    """Who has a hundred waits as long as who has one; each slot that is freed goes to the next."""
+    office = make(all_max=3)
+    office.well(*"abcd")
+    office.bring("a", 100)
+    office.bring("b", 1)
+    office.bring("c", 100)
+    office.bring("d", 100)
+    await turn()
+    assert office.begun == ["a0", "a1", "a2"]
+    for _ in range(7):
+        await office.end(next(iter(office.running)))
+    assert office.begun[3:] == ["a3", "b0", "c0", "d0", "a4", "c1", "d1"]
 
 
-async def test_a_fresh_batch_goes_at_once(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
+async def test_those_who_have_not_shown_to_be_well_have_half(make: Callable[..., Office]) -> None:
+    """New ones, or that failed or were late: together no more, so that whoever is well finds a slot."""
+    office = make(all_max=10)
+    for name in "abcdefgh":
+        office.bring(name, 9)
+    office.well("z")
+    office.bring("z", 9)
+    await turn()
+    assert office.in_flight() == Counter({**dict.fromkeys("abcde", 1), "z": 5})
+
+
+async def test_one_slot_is_for_everybody(make: Callable[..., Office]) -> None:
+    """Half of it would be none."""
+    office = make(all_max=1)
+    office.bring("a", 1)
+    office.bring("b", 1)
+    await turn()
+    assert office.begun == ["a0"]
+    await office.end("a0")
+    assert office.begun == ["a0", "b0"]
+
+
+async def test_ninety_that_hang_cost_ten_nothing(make: Callable[..., Office]) -> None:
+    """Their time-outs are still to come, and each batch of the healthy begins in the turn in which it was brought."""
+    office = make(all_max=64, each_max=16)
+    hanging = [f"{name}" for name in map(chr, range(0x4E00, 0x4E00 + 90))]
+    healthy = list("0123456789")
+    office.well(*healthy, limit=3.0)
+    for name in hanging:
+        office.bring(name, 20)
+    for number in range(50):
+        for name in healthy:
+            office.bring(name, 1, first=number)
+        await turn()
+        assert office.begun[-10:] == [f"{name}{number}" for name in healthy]
+        await office.end(*(f"{name}{number}" for name in healthy))
+    assert sum(office.in_flight()[name] for name in hanging) == len(office.running) == 32
+
+
+def member(name: str, subaccount_id: int) -> Webhook:
+    """Of a subaccount."""
+    return Webhook(name, "", "", TYPES, subaccount_id=subaccount_id)
+
+
+async def test_a_subaccount_has_its_share(make: Callable[..., Office]) -> None:
+    """All its webhooks together half of the slots; the primary account, and who is for all, has no such bound."""
+    office = make(all_max=10)
+    office.well(*"abcdz")
+    office.lanes.know([member("a", 7), member("b", 7), member("c", 7), member("d", 8), member("z", -1)])
+    for name in "abcd":
+        office.bring(name, 9)
+    await turn()
+    assert (office.in_flight()["d"], sum(office.in_flight()[name] for name in "abc")) == (5, 5)
+    await office.end(*list(office.running)[:10])
+    office = make(all_max=10)
+    office.well("y", "z")
+    office.lanes.know([member("y", 0), member("z", -1)])
+    office.bring("z", 20)
+    await turn()
+    assert office.in_flight() == {"z": 10}
+
+
+async def test_a_webhook_that_changes_hands_takes_its_slots_with_it(make: Callable[..., Office]) -> None:
+    """What was taken from one account's share is given back to that one."""
+    office = make(all_max=10)
+    office.well(*"ab")
+    for account in (7, 8, 0, 7, -1):
+        office.bring("a", 4)
+        await turn()
+        office.lanes.know([member("a", account), member("b", account)])
+        await office.end(*list(office.running))
+        assert not any(office.lanes._taken_by.values())
+
+
+async def test_who_becomes_unwell_gives_back_what_it_took(make: Callable[..., Office]) -> None:
+    """Taken as a healthy one: the half of the others does not shrink for ever."""
+    office = make(all_max=10)
+    lane = office.lanes.lane("a")
+    for is_proven in (True, False, True, False, False):
+        lane.is_proven, lane.limit = is_proven, 5.0
+        office.bring("a", 3)
+        await turn()
+        lane.is_proven = not is_proven
+        await office.end(*list(office.running))
+    assert (office.lanes._taken_unproven, office.lanes.free()) == (0, 10)
+
+
+async def test_reserved_slots_are_taken(make: Callable[..., Office]) -> None:
+    """For a claim that is under way; what it did not find goes to who waits in memory, at once."""
+    office = make(all_max=4)
+    office.well(*"ab")
+    slots = office.lanes.reserve(office.lanes.lane("a"), 4)
+    office.bring("b", 2)
+    await turn()
+    assert (office.begun, office.lanes.room(office.lanes.lane("b"))) == ([], 0)
+    [claimed] = [DueBatch(Batch("a9", "a", "", {}, b"x", 1), "c", 0, 0)]
+    office.lanes.begin(claimed, UNTIL, slot=slots.pop())
+    office.lanes.give_back(slots)
+    await turn()
+    assert office.begun == ["a9", "b0", "b1"]
+    await office.end(*list(office.running))
+    assert (office.lanes.free(), office.lanes.lane("a").in_flight) == (4, 0)
+
+
+async def test_who_waits_in_the_outbox_has_turns_like_who_waits_in_memory(make: Callable[..., Office]) -> None:
+    """Though others always have something in memory for the slot that was freed: it is kept until the next look."""
+    office = make(all_max=2)
+    office.well(*"abw")
+    office.bring("a", 50)
+    office.bring("b", 50)
+    await turn()
+    office.lanes.queue(office.lanes.lane("w"))
+    turns = 0
+    while not office.freed:
+        await office.end(next(iter(office.running)))
+        turns += 1
+    assert turns <= 3
+    assert office.lanes.free() == 0
+    assert office.lanes.give_up_kept() == {"w"}
+    assert office.lanes.room(office.lanes.lane("w")) == 1
+    assert office.lanes.give_up_kept() == set()
+
+
+async def test_more_in_the_outbox_is_said_as_attempts_end(make: Callable[..., Office]) -> None:
+    """Of this webhook; of others nobody asked."""
+    office = make()
+    office.well(*"ab")
+    office.lanes.lane("a").is_behind = True
+    office.bring("a", 1)
+    office.bring("b", 1)
+    await turn()
+    await office.end("b0")
+    assert office.freed == 0
+    await office.end("a0")
+    assert office.freed == 1
+
+
+async def test_held_ones_stand_in_nobodys_way(make: Callable[..., Office]) -> None:
+    """Stopped, held or without a slot of their own they are not looked at again and again, and come back by themselves."""
+    office = make()
+    office.well("a", limit=1.0)
+    office.well("z")
+    office.bring("a", 2)
+    await turn()
+    assert len(office.lanes._ready) == 0
+    office.bring("z", 1)
+    await turn()
+    await office.end("a0")
+    assert office.begun == ["a0", "z0", "a1"]
+
+
+async def test_what_was_not_tried_is_left(make: Callable[..., Office]) -> None:
+    """Of one webhook or of all, with its bytes."""
+    office = make(all_max=2)
+    office.well(*"ab", limit=1.0)
+    office.bring("a", 3)
+    office.bring("b", 3)
+    await turn()
+    assert [each.batch.id for each in office.lanes.leave(office.lanes.lane("a"))] == ["a1", "a2"]
+    assert office.lanes.fresh_bytes == 4
+    office.lanes.is_running = False
+    assert [each.batch.id for each in office.lanes.leave()] == ["b1", "b2"]
+    await office.end("a0", "b0")
+    assert (office.lanes.fresh_bytes, office.begun) == (0, ["a0", "b0"])
+    office.lanes.is_running = True
+    office.bring("b", 1, first=7)
+    await turn()
+    assert office.begun[-1] == "b7"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(RuntimeError("ours"), "service_failed"), (UnavailableError("away"), "webhook_delivery_waiting")],
+)
+async def test_an_error_of_one_attempt_is_said_and_costs_no_slot(
+    make: Callable[..., Office], error: Exception, line: str
 ) -> None:
-    """Woken by whoever put it: no time passes."""
-    await put(outbox, "a")
-    lanes.wake()
-    await delivered(outbox, 1)
-    assert [post.batch_id for post in customer.posts] == ["a"]
-
-
-async def test_a_fresh_batch_goes_from_memory(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
-) -> None:
-    """The outbox is not asked for what was just put, and it is noted all the same; a redo is known."""
-    looks = outbox.claims
-    await lanes.put(envelope([line()]), batches("a", "b"))
-    await delivered(outbox, 2)
-    await lanes.put(envelope([line()]), batches("a", "b"))
-    assert sorted(post.batch_id for post in customer.posts) == ["a", "b"]
-    assert outbox.claims == looks
-    assert lanes._fresh_bytes == 0
-
-
-async def test_fresh_batches_wait_for_a_slot(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
-) -> None:
-    """No more in flight than allowed, and as attempts end the next begins; no time passes."""
-    customer.hanging.add(GOOD)
-    await lanes.put(envelope([line()]), batches(*(f"{n:02}" for n in range(20))))
-    await customer.posted(3)
-    customer.released.set()
-    await delivered(outbox, 20)
-    assert customer.in_flight_max == 3
-    assert [post.batch_id for post in customer.posts] == [f"{n:02}" for n in range(20)]
-
-
-async def test_slots_asked_for_are_not_given_away(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
-) -> None:
-    """What is put while a claim is under way begins only in slots that the claim left free."""
-    customer.hanging.add(GOOD)
-    outbox.may_answer.clear()
-    made = outbox.claims_made
-    await put(outbox, "a", "b", "c")
-    lanes.wake()
-    while outbox.claims_made == made:
-        await asyncio.sleep(0)
-    await lanes.put(envelope([line()]), batches("d", "e"))
-    outbox.may_answer.set()
-    await customer.posted(3)
-    customer.released.set()
-    await delivered(outbox, 5)
-    assert customer.in_flight_max == 3
-
-
-async def test_memory_holds_no_more_than_allowed(
-    running: asyncio.Task[None],
-    lanes: Lanes,
-    outbox: StumblingOutbox,
-    customer: CustomerPoster,
-    clock: ManualClock,
-) -> None:
-    """While a customer hangs, what does not fit waits in the outbox, unclaimed; then it follows."""
-    customer.hanging.add(BAD)
-    big = bytes(FRESH_BYTES_MAX // 2)
-    for seq in range(3):
-        one = Batch(str(seq), BAD, BAD, {}, big, 1)
-        await lanes.put(envelope([line()], seq=seq), [one])
-    await customer.posted(2)
-    assert lanes._fresh_bytes == FRESH_BYTES_MAX
-    assert (await outbox.counts()).waiting_batches == 3
-    await customer.posted(3)  # the third slot, by way of the outbox
-    assert lanes._fresh_bytes == FRESH_BYTES_MAX
-    customer.released.set()
-    await delivered(outbox, 3)
-    assert lanes._fresh_bytes == 0
-
-
-async def test_what_waits_in_the_outbox_comes_before_what_is_fresh(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """Behind with its work, delivery keeps nothing new in memory; a look that is due has the first free slots."""
-    customer.hanging.add(GOOD)
-    await put(outbox, *(f"old-{n}" for n in range(6)))
-    lanes.wake()
-    await customer.posted(3)
-    await lanes.put(envelope([line()], seq=7), batches("new"))
-    assert lanes._fresh_bytes == 0
-    customer.hanging.clear()
-    customer.released.set()
-    while (await outbox.counts()).delivered_batches < 7:
-        await at_rest(lanes, clock)
-        clock.advance(GATHER_SECONDS)
-    assert customer.posts[-1].batch_id == "new"
-    await lanes.put(envelope([line()], seq=8), batches("fresh"))
-    await delivered(outbox, 8)
-
-
-async def test_what_waited_too_long_in_memory_is_not_tried(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """Its claim leaves no time for an attempt: it lapses and comes from the outbox, once."""
-    customer.hanging.add(GOOD)
-    await lanes.put(envelope([line()]), batches("a", "b", "c", "d"))
-    await customer.posted(3)
-    clock.advance(RECORD_SECONDS)
-    customer.hanging.clear()
-    customer.released.set()
-    await delivered(outbox, 3)
-    while lanes._fresh_bytes:
-        await asyncio.sleep(0)
-    assert len(customer.posts) == 3
-    await at_rest(lanes, clock)
-    clock.advance(10)
-    await delivered(outbox, 4)
-    assert [post.batch_id for post in customer.posts] == ["a", "b", "c", "d"]
-
-
-async def test_a_stop_gives_back_what_was_not_tried(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """It is due at once, its attempts uncounted; what is put during the stop is due at once, too."""
-    customer.hanging.add(GOOD)
-    await lanes.put(envelope([line()]), batches("a", "b", "c", "d", "e"))
-    await customer.posted(3)
-    running.cancel()
-    await asyncio.sleep(0)
-    customer.released.set()
-    await asyncio.wait([running])
-    await lanes.put(envelope([line()], seq=2), batches("f"))
-    due = await outbox.claim(count_max=10, claim_seconds=1)
-    assert sorted((each.batch.id, each.attempts) for each in due) == [("d", 0), ("e", 0), ("f", 0)]
-    assert lanes._fresh_bytes == 0
-
-
-async def test_a_put_that_ends_after_the_stop_gives_back(
-    running: asyncio.Task[None],
-    lanes: Lanes,
-    outbox: StumblingOutbox,
-    customer: CustomerPoster,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Nothing is begun any more, and nothing is left claimed."""
-    may_go = asyncio.Event()
-
-    async def slow(*args: Any, **named: Any) -> list[DueBatch]:
-        claimed = await DatabaseOutbox.put_claimed(outbox, *args, **named)
-        await may_go.wait()
-        return claimed
-
-    monkeypatch.setattr(outbox, "put_claimed", slow)
-    putting = asyncio.create_task(lanes.put(envelope([line()]), batches("a")))
-    while (await outbox.counts()).waiting_batches < 1:
-        await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.wait([running])
-    may_go.set()
-    await putting
-    assert customer.posts == []
-    assert [each.batch.id for each in await outbox.claim(count_max=10, claim_seconds=1)] == ["a"]
-
-
-async def test_a_put_that_fails_frees_its_room(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox
-) -> None:
-    """Whatever it met; else memory would seem full one day."""
-    await outbox.put(envelope([line("click")]), [])
-    with pytest.raises(IdConflictError):
-        await lanes.put(envelope([line("open")]), batches("a"))
-    assert lanes._fresh_bytes == 0
-
-
-async def test_others_batches_and_retries_are_found_by_looking(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """Without a word, within a second of being due."""
-    customer.answers.append(Answer(500, "500"))
-    await put(outbox, "a")
-    clock.advance(POLL_SECONDS)
-    await customer.posted(1)
-    for _ in range(7):  # the first retry is due after some five seconds
-        await at_rest(lanes, clock)
-        clock.advance(POLL_SECONDS)
-    await customer.posted(2)
-    await delivered(outbox, 1)
-
-
-async def test_no_more_in_flight_than_allowed(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """Nothing is claimed that is not tried at once; as attempts end, the rest follows without a poll."""
-    customer.hanging.add(GOOD)
-    await put(outbox, "first")
-    lanes.wake()
-    await customer.posted(1)
-    await put(outbox, *(f"{n:02}" for n in range(19)))
-    lanes.wake()
-    await customer.posted(3)
-    assert len(await outbox.claim(count_max=100, claim_seconds=0)) == 17
-    customer.hanging.clear()
-    customer.released.set()
-    began = clock.monotonic()
-    while (await outbox.counts()).delivered_batches < 20:
-        await at_rest(lanes, clock)
-        clock.advance(GATHER_SECONDS)
-    assert clock.monotonic() - began < POLL_SECONDS
-    assert customer.in_flight_max == 3
-    assert len({post.batch_id for post in customer.posts}) == len(customer.posts) == 20
-    assert outbox.claims <= 20
-
-
-async def test_a_hanging_customer_holds_only_its_slots(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """While one hangs, the batches of others go through the slots that are left."""
-    customer.hanging.add(BAD)
-    await put(outbox, "bad", target=BAD)
-    await put(outbox, *(f"{n:02}" for n in range(10)))
-    lanes.wake()
-    while (await outbox.counts()).delivered_batches < 10:
-        await at_rest(lanes, clock, hanging=1)
-        clock.advance(GATHER_SECONDS)
-    assert customer.in_flight == 1
-
-
-async def test_a_word_during_a_look_is_not_lost(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
-) -> None:
-    """Put and woken while a claim is under way that cannot see it: the next look comes at once."""
-    outbox.may_answer.clear()
-    made = outbox.claims_made
-    lanes.wake()
-    while outbox.claims_made == made:
-        await asyncio.sleep(0)
-    await put(outbox, "a")
-    lanes.wake()
-    outbox.may_answer.set()
-    await delivered(outbox, 1)
-
-
-async def test_an_outbox_that_is_away_is_waited_for(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, clock: ManualClock
-) -> None:
-    """With growing pauses and one line in the log; then delivery goes on by itself."""
-    await put(outbox, "a")
-    outbox.claim_failures = 4
-    claims = outbox.claims
+    """The others go on."""
+    office = make()
+    office.error = error
     with capture_logs() as logs:
-        lanes.wake()
-        while outbox.claims < claims + 5:
-            await someone_sleeps(clock)
-            clock.advance(0.5)
-        await delivered(outbox, 1)
-    assert [each["event"] for each in logs] == ["webhook_delivery_waiting"]
+        office.bring("a", 2)
+        await turn()
+    assert [each["event"] for each in logs] == [line] * 2
+    assert (office.begun, office.lanes.free(), office.lanes.fresh_bytes) == (["a0", "a1"], 10, 0)
+    assert office.lanes.lane("a").in_flight == 0
 
 
-async def test_a_paused_webhooks_batches_wait(
-    running: asyncio.Task[None],
-    lanes: Lanes,
-    outbox: StumblingOutbox,
-    webhooks: DatabaseWebhooks,
-    customer: CustomerPoster,
-    clock: ManualClock,
-) -> None:
-    """They are in nobody's way, and go when it is active again, their attempts uncounted."""
-    hook = Webhook(BAD, "", BAD, TYPES)
-    await webhooks.put(Webhook(BAD, "", BAD, TYPES, active=False))
-    clock.advance(POLL_SECONDS)
-    await put(outbox, *(f"{n:02}" for n in range(10)), target=BAD)
-    await put(outbox, "good")
-    lanes.wake()
-    await delivered(outbox, 1)
-    assert [post.batch_id for post in customer.posts] == ["good"]
-    assert len(await outbox.claim(count_max=100, claim_seconds=0)) == 10
-    await webhooks.put(hook)
-    while (await outbox.counts()).delivered_batches < 11:
-        await at_rest(lanes, clock)
-        clock.advance(POLL_SECONDS)
-    assert len(customer.posts) == 11
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("bring"), st.sampled_from("abcd"), st.integers(1, 4)),
+        st.tuples(st.just("end"), st.integers(0, 20), st.just(0)),
+        st.tuples(st.just("well"), st.sampled_from("abcd"), st.integers(0, 6)),
+        st.tuples(st.just("know"), st.sampled_from("abcd"), st.sampled_from([-1, 0, 7])),
+        st.tuples(st.just("queue"), st.sampled_from("abcd"), st.just(0)),
+        st.tuples(st.just("look"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("hold"), st.sampled_from("abcd"), st.booleans()),
+        st.tuples(st.just("leave"), st.sampled_from("abcd"), st.just(0)),
+    ),
+    max_size=40,
+)
 
 
-async def test_an_error_of_ours_holds_up_one_batch_only(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """It is logged whole, the others go on, and the batch comes again when its claim has lapsed."""
-    customer.error = RuntimeError("a fault of ours")
-    await put(outbox, "a", "b")
-    with capture_logs() as logs:
-        lanes.wake()
-        await delivered(outbox, 1)
-    assert [(each["event"], each["exc_info"]) for each in logs] == [("service_failed", True)]
-    assert not running.done()
-    await at_rest(lanes, clock)
-    clock.advance(CLAIM_SECONDS)
-    await delivered(outbox, 2)
+@given(steps, st.integers(1, 6))
+def test_whatever_happens_no_slot_is_lost_and_none_is_idle(what: Sequence[tuple[str, str, int]], all_max: int) -> None:
+    """Never more than allowed; whoever could begin has begun; at the end every slot and byte is back."""
+    asyncio.run(_whatever(what, all_max))
 
 
-async def test_a_stop_lets_attempts_end(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster
-) -> None:
-    """An attempt that is answered in time is recorded, so that the next start does not repeat it."""
-    customer.hanging.add(GOOD)
-    await put(outbox, "a")
-    lanes.wake()
-    await customer.posted(1)
-    running.cancel()
-    await asyncio.sleep(0)
-    customer.released.set()
-    await asyncio.wait([running])
-    assert (await outbox.counts()).delivered_batches == 1
+async def _whatever(what: Sequence[tuple[str, str, int]], all_max: int) -> None:
+    office = Office(all_max=all_max, each_max=4)
+    lanes = office.lanes
+    for number, (kind, name, count) in enumerate(what):
+        await _step(office, kind, name, count, number)
+        if kind not in {"bring", "end"}:  # as a look does, whatever it heard
+            lanes.stand_again()
+            lanes.give_back(())
+        await turn()
+        assert len(office.running) <= all_max
+        assert lanes.fresh_bytes == sum(len(each.fresh) for each in lanes._lanes.values()) + len(office.running)
+        assert not any(each.fresh and lanes.room(each) for each in lanes._lanes.values() if not each.is_stopped)
+    for each in lanes._lanes.values():
+        each.is_stopped = False
+    lanes.stand_again()
+    lanes.give_back(())
+    await turn()
+    for each in lanes._lanes.values():
+        lanes.queue(each)
+    lanes.give_up_kept()
+    while office.running:
+        await office.end(*list(office.running))
+        lanes.give_up_kept()
+        lanes.begin_fresh()
+        await turn()
+    lanes.give_up_kept()
+    lanes.leave()
+    assert (lanes.free(), lanes.fresh_bytes, lanes._taken_unproven) == (all_max, 0, 0)
+    assert not any(lanes._taken_by.values())
+    assert not any(each.in_flight for each in lanes._lanes.values())
 
 
-async def test_a_stop_waits_for_nobody_long(
-    running: asyncio.Task[None], lanes: Lanes, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
-) -> None:
-    """An attempt that hangs is cut off, and the batch comes again, same id, after its claim."""
-    customer.hanging.add(GOOD)
-    await put(outbox, "a")
-    lanes.wake()
-    await customer.posted(1)
-    running.cancel()
-    for _ in range(3):  # until the wait for the next look has gone
-        await asyncio.sleep(0)
-    await someone_sleeps(clock)
-    clock.advance(STOP_SECONDS)
-    await asyncio.wait([running])
-    assert customer.in_flight == 0
-    assert await outbox.claim(count_max=10, claim_seconds=1) == []
-    clock.advance(CLAIM_SECONDS)
-    [due] = await outbox.claim(count_max=10, claim_seconds=1)
-    assert (due.batch.id, due.attempts) == ("a", 0)
+async def _step(office: Office, kind: str, name: str, count: int, number: int) -> None:
+    lanes = office.lanes
+    match kind:
+        case "bring":
+            office.bring(name, count, first=number * 10)
+        case "end":
+            await office.end(*list(office.running)[: int(name) + 1])
+        case "well":
+            lanes.lane(name).is_proven, lanes.lane(name).limit = count > 0, max(1.0, count)
+        case "know":
+            lanes.know([member(name, count)])
+        case "queue":
+            lanes.queue(lanes.lane(name))
+        case "look":
+            lanes.give_up_kept()
+            lanes.give_back(lanes.reserve(lanes.lane(name), min(count, lanes.room(lanes.lane(name)))))
+        case "hold":
+            lanes.lane(name).is_stopped = bool(count)
+        case _:
+            lanes.leave(lanes.lane(name))

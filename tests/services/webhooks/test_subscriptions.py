@@ -1,56 +1,15 @@
 """services.webhooks.subscriptions: the webhooks as they are now, or an error."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
+from tests.services.webhooks.fakes import Table
 
 from omni_etl.clock import ManualClock
 from omni_etl.errors import UnavailableError
 from omni_etl.event import TYPES
 from omni_etl.services.webhooks.subscriptions import Subscriptions
 from omni_etl.webhook import Webhook
-
-
-class Table:
-    """Webhooks in a list; counts how often it was read, and may be away."""
-
-    def __init__(self) -> None:
-        self.rows: list[Webhook] = []
-        self.reads = 0
-        self.is_away = False
-
-    async def open(self) -> None:
-        """Nothing to connect to."""
-
-    async def close(self) -> None:
-        """Nothing to give back."""
-
-    async def all(self) -> Sequence[Webhook]:
-        """Every row."""
-        self.reads += 1
-        await asyncio.sleep(0)
-        if self.is_away:
-            raise UnavailableError("away")
-        return list(self.rows)
-
-    async def find(self, webhook_id: str) -> Webhook | None:
-        """One row."""
-        return next((each for each in self.rows if each.id == webhook_id), None)
-
-    async def change(self, before: Webhook, after: Webhook) -> bool:
-        """Replace a row."""
-        self.rows = [after if each == before else each for each in self.rows]
-        return after in self.rows
-
-    async def put(self, webhook: Webhook) -> None:
-        """Add a row."""
-        self.rows.append(webhook)
-
-    async def delete(self, webhook_id: str) -> bool:
-        """Drop every row."""
-        self.rows.clear()
-        return True
 
 
 def webhook(name: str) -> Webhook:
@@ -76,10 +35,29 @@ async def test_delivery_reads_once_a_second_whoever_asks() -> None:
     assert (answers, table.reads) == ([[]] * 10, 1)
     await table.put(webhook("a"))
     clock.advance(0.9)
-    assert await subscriptions.find("a") is None
+    assert await subscriptions.recent() == []
     clock.advance(0.1)
     assert await subscriptions.find("a") == webhook("a")
-    assert await subscriptions.find("b") is None
+    assert await subscriptions.recent() == [webhook("a")]
+    assert table.reads == 2
+
+
+async def test_what_was_just_made_is_found() -> None:
+    """Whatever the list of a second ago says: its first batch is not sent as if it had been deleted."""
+    table, clock = Table(), ManualClock()
+    subscriptions = Subscriptions(table, clock)
+    assert await subscriptions.recent() == []
+    await table.put(webhook("a"))
+    assert await subscriptions.find("a") == webhook("a")
+    assert table.reads == 2
+
+
+async def test_what_was_deleted_is_looked_for_once() -> None:
+    """A backlog of its batches costs no read for each; no id is given twice."""
+    table, clock = Table(), ManualClock()
+    subscriptions = Subscriptions(table, clock)
+    for _ in range(10):
+        assert await subscriptions.find("gone") is None
     assert table.reads == 2
 
 

@@ -137,7 +137,7 @@ async def test_what_the_customer_changed_wins(
 @pytest.mark.parametrize(
     ("said", "ends_in_ms"),
     [("3600", 3_600_000), ('"3599"', 3_599_000), ("0", 0), ("null", None), ("-5", None), ('"soon"', "refused"),
-     ("1e300", None), ("1e999", "refused"), ('"nan"', None), ('"inf"', None), ("[]", "refused")],
+     ("1e300", None), ("1e999", "refused"), ('"nan"', None), ('"inf"', None), ("[]", "refused"), ("[" * 5_000 + "]" * 5_000, "refused")],
 )  # fmt: skip
 async def test_when_a_token_ends_is_read_in_many_spellings(
     customer: CustomerPoster, clock: ManualClock, said: str, ends_in_ms: int | str | None

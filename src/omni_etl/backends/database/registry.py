@@ -96,17 +96,26 @@ class DatabaseRegistry(Holder):
             return [RoleReport(**row) for row in (await connection.execute(statement)).mappings()]
 
     async def bury(self, service: str, key: str, reason: str) -> None:
-        """The first reason stands."""
+        """The first reason stands, until the letter was put back or discarded."""
         now_ms = self._now_ms()
         row = {"service": service, "key": key, "reason": reason, "died_at_ms": now_ms}
+        statement = self._database.insert(dead_letter_reasons)
+        statement = statement.on_conflict_do_update(
+            index_elements=[dead_letter_reasons.c.service, dead_letter_reasons.c.key],
+            set_={
+                **{name: statement.excluded[name] for name in ("reason", "died_at_ms")},
+                **dict.fromkeys(("left_how", "left_at_ms", "event_count")),
+            },
+            where=dead_letter_reasons.c.left_how.is_not(None),
+        )
         async with self._database.writing() as connection:
-            await connection.execute(self._database.insert(dead_letter_reasons).on_conflict_do_nothing(), row)
+            await connection.execute(statement, row)
         await self._pruning.run(dead_letter_reasons, dead_letter_reasons.c.died_at_ms < now_ms - REASONS_KEPT_MS)
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Newest first."""
-        statement = (
-            select(dead_letter_reasons).order_by(dead_letter_reasons.c.died_at_ms.desc()).limit(REASONS_SHOWN_MAX)
-        )
+        table = dead_letter_reasons.c
+        shown = select(table.service, table.key, table.reason, table.died_at_ms).where(table.left_how.is_(None))
+        statement = shown.order_by(table.died_at_ms.desc()).limit(REASONS_SHOWN_MAX)
         async with self._database.reading() as connection:
             return [DeadLetter(**row) for row in (await connection.execute(statement)).mappings()]

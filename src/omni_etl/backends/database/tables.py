@@ -1,4 +1,6 @@
-"""Every table, as SQLAlchemy sees it; `migrations/` makes them, and a test compares. Times are milliseconds since the epoch.
+"""Tables as SQLAlchemy sees them, the outbox's beside in `outbox_tables`; `migrations/` makes them, and a test compares.
+
+Times are milliseconds since the epoch.
 
 The three parts are files of their own in SQLite and may share one database in PostgreSQL, so no name stands twice.
 """
@@ -63,6 +65,9 @@ dead_letter_reasons: Final = Table(
     Column("key", AnyText, primary_key=True),
     Column("reason", AnyText, nullable=False),
     Column("died_at_ms", BigInteger, nullable=False, index=True),
+    Column("left_how", AnyText),  # null while it is in
+    Column("left_at_ms", BigInteger),
+    Column("event_count", BigInteger),
 )
 
 api_keys: Final = Table(
@@ -93,7 +98,10 @@ webhooks: Final = Table(
     Column("token_url", AnyText),
     Column("token_body", JSON),
     Column("token_expires_at_ms", BigInteger),
+    Column("retry_schedule", AnyText, nullable=False, server_default="standard"),
+    Column("batch_events_max", Integer, nullable=False, server_default="100"),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("signing", AnyText),  # as `auth_header`, `auth_token` and `token_body` sealed, see secret_box.py
 )
 
 suppressions: Final = Table(
@@ -154,7 +162,8 @@ erasures: Final = Table(
 )
 
 
-def _ledger(name: str, metadata: MetaData) -> Table:
+def ledger_table(name: str, metadata: MetaData) -> Table:
+    """Which envelopes were applied, with what."""
     return Table(
         name,
         metadata,
@@ -165,67 +174,7 @@ def _ledger(name: str, metadata: MetaData) -> Table:
     )
 
 
-suppressions_ledger: Final = _ledger("suppressions_ledger", CONTROL)
-webhooks_ledger: Final = _ledger("webhooks_ledger", OUTBOX)
-
-outbox_batches: Final = Table(
-    "outbox_batches",
-    OUTBOX,
-    Column("id", AnyText, primary_key=True),
-    Column("webhook_id", AnyText, nullable=False),
-    Column("target", AnyText, nullable=False),
-    Column("headers", JSON, nullable=False),
-    Column("event_count", Integer, nullable=False),
-    Column("state", AnyText, nullable=False),  # waiting, given_up; what was delivered is gone
-    Column("attempts", Integer, nullable=False),
-    Column("cut_at_ms", BigInteger, nullable=False),
-    Column("due_at_ms", BigInteger, nullable=False),  # claimed: until when; given up: since when
-    Column("claim", AnyText),
-    Column("last_answer", AnyText),  # status or reason of the last attempt
-)
-Index("outbox_batches_due", outbox_batches.c.state, outbox_batches.c.due_at_ms)
-
-outbox_bodies: Final = Table(
-    "outbox_bodies",
-    OUTBOX,
-    Column("batch_id", AnyText, ForeignKey(outbox_batches.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("body", LargeBinary, nullable=False),  # zstd
-)
-
-outbox_troubles: Final = Table(
-    "outbox_troubles",
-    OUTBOX,
-    Column("batch_id", AnyText, primary_key=True),
-    Column("webhook_id", AnyText, nullable=False),
-    Column("event_count", Integer, nullable=False),
-    Column("attempts", Integer, nullable=False),  # that failed
-    Column("answer", AnyText, nullable=False),
-    Column("delivered", Boolean, nullable=False),
-    Column("latency_ms", Integer, nullable=False),
-    Column("at_ms", BigInteger, nullable=False, index=True),
-)
-Index("outbox_troubles_of_webhook", outbox_troubles.c.webhook_id, outbox_troubles.c.at_ms)
-
-outbox_last_attempts: Final = Table(
-    "outbox_last_attempts",
-    OUTBOX,
-    Column("webhook_id", AnyText, primary_key=True),
-    Column("succeeded_at_ms", BigInteger),
-    Column("failed_at_ms", BigInteger),
-    sqlite_with_rowid=False,
-)
-
-outbox_counters: Final = Table(
-    "outbox_counters",
-    OUTBOX,
-    Column("id", Integer, primary_key=True),  # one row, 1
-    Column("waiting_batches", BigInteger, nullable=False),
-    Column("waiting_events", BigInteger, nullable=False),
-    Column("delivered_batches", BigInteger, nullable=False),
-    Column("delivered_events", BigInteger, nullable=False),
-    Column("given_up_batches", BigInteger, nullable=False),
-    Column("given_up_events", BigInteger, nullable=False),
-)
+suppressions_ledger: Final = ledger_table("suppressions_ledger", CONTROL)
 
 queue_messages: Final = Table(
     "queue_messages",

@@ -7,7 +7,6 @@ a second line of base64. Both forms are understood whatever this process writes,
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -62,7 +61,7 @@ def to_envelope(message: Mapping[str, Any]) -> SealedEnvelope:
     header, _, text = body.partition("\n")
     try:
         return SealedEnvelope(header, base64.b64decode(text, validate=True))
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return SealedEnvelope(body, b"")
 
 

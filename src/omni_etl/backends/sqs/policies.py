@@ -14,7 +14,7 @@ TAKE: Final = ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteM
 
 
 def policies(arns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """By role, from the ARN of each of our queues: `hose`, `supervisor`, and `operator` for `omni status` and `omni redrive`."""
+    """By role, from the ARN of each of our queues: `hose`, `supervisor`, and `operator` for `omni status` and `omni dead-letters`."""
     lanes = [name for name in arns if name in LANES]
     sidings = [name for name in arns if name.startswith(siding(""))]
     dead = [name for name in arns if name.startswith(dead_letters("")) and name != UNREADABLE]

@@ -1,27 +1,44 @@
-"""Webhooks: events cut into batches for customers (`match`), kept (`outbox`) and delivered (`lanes`, `attempt`)."""
+"""Webhooks: events cut for customers (`match`, `closer`), kept (`outbox`) and delivered (`delivery` and what it imports)."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from dataclasses import dataclass
 
 from omni_etl.clock import Clock
 from omni_etl.envelope import Envelope
 from omni_etl.event import TYPES
+from omni_etl.event_search import EventSearch
 from omni_etl.outbox import Outbox
 from omni_etl.poster import Poster
+from omni_etl.replay import Replays
 from omni_etl.service import Deadline
 from omni_etl.services.webhooks.attempt import Attempts
-from omni_etl.services.webhooks.guard import is_allowed, parse_networks
-from omni_etl.services.webhooks.lanes import DeliveryLimits, Lanes
+from omni_etl.services.webhooks.delivery import Delivery
+from omni_etl.services.webhooks.guard import Guard, parse_networks, parse_ports
+from omni_etl.services.webhooks.lanes import DeliveryLimits
 from omni_etl.services.webhooks.match import cut
+from omni_etl.services.webhooks.replaying import Replaying
 from omni_etl.services.webhooks.subscriptions import Subscriptions
 from omni_etl.webhook import Webhooks
 
-__all__ = ["DeliveryLimits", "WebhooksService", "is_allowed", "parse_networks"]
+__all__ = ["DeliveryLimits", "Guard", "WebhooksParts", "WebhooksService", "parse_networks", "parse_ports"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhooksParts:
+    """What the service speaks to."""
+
+    webhooks: Webhooks
+    outbox: Outbox
+    replays: Replays
+    search: EventSearch  # for replays alone
+    poster: Poster
 
 
 class WebhooksService:
-    """The service. An envelope is done when its batches lie in the outbox; delivery runs beside it.
+    """The service. An envelope is done when its events lie in the outbox; delivery runs beside it.
 
     An envelope that no webhook wanted is noted in the ledger all the same: which webhooks there were is decided once, so
     that a redo after a new webhook was made sends it nothing of the past.
@@ -32,41 +49,42 @@ class WebhooksService:
 
     def __init__(
         self,
+        parts: WebhooksParts,
         *,
-        webhooks: Webhooks,
-        outbox: Outbox,
-        poster: Poster,
         clock: Clock,
         rng: random.Random,
         limits: DeliveryLimits,
     ) -> None:
-        self._webhooks = webhooks
-        self._outbox = outbox
-        self._poster = poster
-        self._subscriptions = Subscriptions(webhooks, clock)
-        attempts = Attempts(subscriptions=self._subscriptions, outbox=outbox, poster=poster, clock=clock, rng=rng)
-        self._lanes = Lanes(
-            outbox=outbox, subscriptions=self._subscriptions, attempts=attempts, limits=limits, clock=clock, rng=rng
+        self._parts = parts
+        self._subscriptions = subscriptions = Subscriptions(parts.webhooks, clock)
+        attempts = Attempts(subscriptions=subscriptions, outbox=parts.outbox, poster=parts.poster, clock=clock, rng=rng)
+        self._delivery = Delivery(
+            outbox=parts.outbox, subscriptions=subscriptions, attempts=attempts, limits=limits, clock=clock, rng=rng
+        )
+        self._replaying = Replaying(
+            replays=parts.replays, search=parts.search, subscriptions=subscriptions, clock=clock, rng=rng
         )
 
     async def open(self) -> None:
-        """Reach the database and make the connection pool."""
-        await self._webhooks.open()
-        await self._outbox.open()
-        await self._poster.open()
+        """Reach the database and make the connection pool. Not the store: it may be away, and only replays need it."""
+        parts = self._parts
+        for part in (parts.webhooks, parts.outbox, parts.replays, parts.poster):
+            await part.open()
 
     async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Put the envelope's batches into the outbox, once, for the webhooks as they are now."""
-        batches = cut(envelope, await self._subscriptions.now())
+        """Put the envelope's events into the outbox, once, for the webhooks as they are now."""
+        pieces = cut(envelope, await self._subscriptions.now())
         deadline.check()
-        await self._lanes.put(envelope, batches)
+        await self._delivery.put(envelope, pieces)
 
     async def run(self) -> None:
-        """Deliver what is due, until cancelled."""
-        await self._lanes.run()
+        """Deliver what is due and work off replays, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._delivery.run())
+            tasks.create_task(self._replaying.run())
 
     async def close(self) -> None:
         """Give back connections."""
-        await self._poster.close()
-        await self._outbox.close()
-        await self._webhooks.close()
+        parts = self._parts
+        for part in (parts.poster, parts.search, parts.replays, parts.outbox, parts.webhooks):
+            await part.close()

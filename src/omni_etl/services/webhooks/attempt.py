@@ -7,6 +7,7 @@ promise, and `X-MessageSystems-Batch-ID` is how a receiver sees it.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -14,24 +15,22 @@ from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch, DueBatch, Outbox
+from omni_etl.outbox import Batch, DueBatch, Outbox, Verdict
 from omni_etl.poster import Answer, Poster
+from omni_etl.services.webhooks.lane import WebhookLane
+from omni_etl.services.webhooks.signing import signature_headers
 from omni_etl.services.webhooks.subscriptions import Subscriptions
 from omni_etl.services.webhooks.tokens import Tokens
+from omni_etl.services.webhooks.verdict import judge
 from omni_etl.webhook import Webhook
 
-# Seconds between attempts. SparkPost makes 12 attempts within 8 hours and publishes no times; these add up to 7 h 23 min.
-RETRY_WAITS_SECONDS: Final = (5, 30, 120, 300, 600, 1_200, 2_400, 3_600, 5_400, 6_300, 6_600)
-ATTEMPTS_MAX: Final = len(RETRY_WAITS_SECONDS) + 1
-JITTER_SHARE: Final = 0.05  # either way; still under 8 hours, the attempts themselves included
-RETRY_AFTER_SECONDS_MAX: Final = 3_600  # a customer may ask for more time than the table gives, up to this
-
+NOTICES_MS: Final = (3_600_000, 86_400_000, 259_200_000)  # of failing, at which somebody is told
 TOKEN_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED})  # as at SparkPost
 
 # What custom headers may not replace: ours, and those by which HTTP finds the end of a request.
 HEADERS_RESERVED: Final = frozenset({
     "connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
-    "upgrade", "user-agent", "x-messagesystems-batch-id",
+    "upgrade", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp", "x-messagesystems-batch-id",
 })  # fmt: skip
 
 
@@ -50,7 +49,7 @@ class Attempts:
         self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=5.0)
         self._log = telemetry.get_logger(service="webhooks")
 
-    async def make(self, due: DueBatch, *, begin_by: float, until: float) -> None:
+    async def make(self, due: DueBatch, lane: WebhookLane, *, begin_by: float, until: float) -> None:
         """Send the batch once and record the answer, as long as the claim, which ends at `until`, leaves time for both.
 
         `begin_by` is the last monotonic time at which to begin: what waited longer for the database is left to lapse,
@@ -69,22 +68,35 @@ class Attempts:
         began = self._clock.monotonic()
         if began >= begin_by:
             return
-        answer = authorized if isinstance(authorized, Answer) else await self._send(due.batch, authorized)
-        latency_ms = round((self._clock.monotonic() - began) * 1000)
-        await self._record(due, answer, latency_ms=latency_ms, until=until)
+        if isinstance(authorized, Answer):  # of the token's server: its status says nothing of the batch
+            answer = replace(authorized, status=None)
+        else:
+            answer = await self._send(due.batch, authorized)
+        seconds = self._clock.monotonic() - began
+        schedule = "standard" if webhook is None else webhook.retry_schedule
+        now_ms = int(self._clock.now() * 1000)
+        verdict = judge(due, answer, lane=lane, schedule=schedule, now_ms=now_ms, rng=self._rng)
+        if answer.ok and lane.is_open:
+            lane.resume_at_ms = 0
+        lane.answered(answer, began=began, ended=began + seconds, is_probe=due.is_probe)
+        lane.resume_at_ms = max(lane.resume_at_ms, now_ms + int(verdict.hold_seconds * 1000))
+        lane.is_stopped = lane.is_stopped or verdict.stop_reason is not None
+        await self._record(due, replace(verdict, latency_ms=round(seconds * 1000)), until=until)
+        self._tell(due, verdict, lane, now_ms)
 
     async def _send(self, batch: Batch, webhook: Webhook | None) -> Answer:
-        answer = await self._poster.post(batch.target, batch.body, headers_of(batch, webhook))
+        headers = headers_of(batch, webhook, now_ms=int(self._clock.now() * 1000))
+        answer = await self._poster.post(batch.target, batch.body, headers)
         if webhook is not None and answer.status in TOKEN_REFUSED:
             self._tokens.refused(webhook)
         return answer
 
-    async def _record(self, due: DueBatch, answer: Answer, *, latency_ms: int, until: float) -> None:
+    async def _record(self, due: DueBatch, verdict: Verdict, *, until: float) -> None:
         """Say it again while the outbox is away: cheaper than to trouble the customer again."""
         tries = 0
         while True:
             try:
-                await self._say(due, answer, latency_ms)
+                await self._outbox.settle(due, verdict)
             except UnavailableError as error:
                 tries += 1
                 if tries == 1:
@@ -96,24 +108,32 @@ class Attempts:
             else:
                 return
 
-    async def _say(self, due: DueBatch, answer: Answer, latency_ms: int) -> None:
-        if answer.ok:
-            assert answer.status is not None
-            await self._outbox.delivered(due, answer.status, latency_ms=latency_ms)
+    def _tell(self, due: DueBatch, verdict: Verdict, lane: WebhookLane, now_ms: int) -> None:
+        """In the log, and of a webhook that fails for long a few times only."""
+        if verdict.kind == "delivered":
+            lane.notices = 0
             return
-        attempts = due.attempts + 1
-        wait_seconds = retry_wait_seconds(attempts, answer.retry_after_seconds, self._rng)
-        if not await self._outbox.failed(due, answer.reason, retry_in_seconds=wait_seconds, latency_ms=latency_ms):
-            return
-        said = {"webhook": due.batch.webhook_id, "batch": due.batch.id, "attempts": attempts, "reason": answer.reason}
-        if wait_seconds is None:
+        said = {"webhook": due.batch.webhook_id, "batch": due.batch.id, "reason": verdict.answer}
+        if verdict.kind == "given_up":
             self._log.warning("webhook_batch_given_up", events=due.batch.event_count, **said)
         else:
-            self._log.info("webhook_attempt_failed", retry_in_seconds=round(wait_seconds, 1), **said)
+            self._log.info(
+                "webhook_attempt_failed", next=verdict.kind, seconds=round(verdict.retry_in_seconds, 1), **said
+            )
+        if verdict.stop_reason is not None:
+            self._log.error("webhook_stopped", webhook=due.batch.webhook_id, reason=verdict.stop_reason)
+            return
+        failing_ms = now_ms - (lane.failing_since_ms or now_ms)
+        notices = sum(failing_ms >= each for each in NOTICES_MS)
+        if notices > lane.notices:
+            hours = round(failing_ms / 3_600_000)
+            self._log.warning("webhook_failing", webhook=due.batch.webhook_id, hours=hours, reason=verdict.answer)
+        lane.notices = notices
 
 
-def headers_of(batch: Batch, webhook: Webhook | None) -> dict[str, str]:
-    """What goes with the body: custom headers of the cut, secrets as they are now, and SparkPost's own."""
+def headers_of(batch: Batch, webhook: Webhook | None, *, now_ms: int) -> dict[str, str]:
+    """What goes with the body: custom headers of the cut, secrets as they are now, signatures, and SparkPost's own."""
+    signing = () if webhook is None else webhook.signing_secrets(now_ms)
     secrets: dict[str, str] = {}
     if webhook is not None and webhook.auth_header is not None:
         secrets["Authorization"] = webhook.auth_header
@@ -123,15 +143,8 @@ def headers_of(batch: Batch, webhook: Webhook | None) -> dict[str, str]:
     return {
         **{name: value for name, value in batch.headers.items() if name.lower() not in hidden},
         **secrets,
+        **signature_headers(batch.id, batch.body, secrets=signing, at_seconds=now_ms // 1000),
         "Content-Type": "application/json",
         "User-Agent": "SparkPost",  # receivers in the wild look for it
         "X-MessageSystems-Batch-ID": batch.id,
     }
-
-
-def retry_wait_seconds(attempts: int, retry_after_seconds: float | None, rng: random.Random) -> float | None:
-    """Seconds from the failure of attempt number `attempts` to the next, or None where that was the last."""
-    if attempts >= ATTEMPTS_MAX:
-        return None
-    wait_seconds = RETRY_WAITS_SECONDS[attempts - 1] * rng.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)
-    return max(wait_seconds, min(retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX))

@@ -1,35 +1,29 @@
-"""Lanes: which batches are tried when, with at most so many attempts in flight.
+"""Lanes: who may begin an attempt; a fair share of slots for each webhook, whatever the others do.
 
-A fresh batch is claimed as it is put and tried from memory: to look for it would cost as much as to put it. So it goes
-while a few megabytes suffice and nothing older waits; the rest stays in the outbox until a slot is free for it. What was
-claimed and not tried is given back at a stop, and lapses where the process was killed.
+No webhook has more in flight than it bears (`lane`), no subaccount more than its share, and all those together that have not
+shown to be well, because they are new, failed or were late, at most half of all slots. So customers that hang cost the others
+nothing, and whoever comes back has slots waiting. Who waits in the outbox has turns as who waits in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import random
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from omni_etl import telemetry
-from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
-from omni_etl.envelope import Envelope
 from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch, DueBatch, Outbox
-from omni_etl.services.webhooks.attempt import Attempts
-from omni_etl.services.webhooks.subscriptions import Subscriptions
+from omni_etl.outbox import DueBatch
+from omni_etl.services.webhooks.lane import WebhookLane
+from omni_etl.webhook import Webhook
 
-POLL_SECONDS: Final = 1.0  # for retries that came due, and batches that other processes cut
-GATHER_SECONDS: Final = 0.02  # while more is due: let attempts end, then claim for all of them in one transaction
 FRESH_BYTES_MAX: Final = 32 * 1024 * 1024  # bodies tried from memory, those in flight included: a dozen envelopes
-RECORD_SECONDS: Final = 20  # of a claim, beyond the attempt: to write the answer down although the outbox stumbles
-STOP_SECONDS: Final = 3.0  # for attempts in flight at a stop; one that is cut off is repeated later
+ACCOUNT_SHARE: Final = 0.5  # of all slots, for all webhooks of one subaccount
+Attempt = Callable[[DueBatch, WebhookLane, float], Awaitable[None]]  # with the end of the claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,171 +31,184 @@ class DeliveryLimits:
     """What delivery may take."""
 
     in_flight_max: int  # attempts at the same time
+    in_flight_webhook_max: int  # for one webhook
     attempt_seconds_max: float  # what the poster allows one attempt, answer included
+    close_seconds: float = 1.0  # for which an event waits for others, to share their batch
+    backlog_bytes_max: int = 20 * 2**30  # of one webhook, compressed
+    backlog_seconds_max: float = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Room for one attempt. What its webhook was when it was taken may be otherwise when it is given back."""
+
+    lane: WebhookLane
+    was_proven: bool
+    account: int | None
 
 
 class Lanes:
-    """The delivery loop. `run` ends only when cancelled."""
+    """Slots and attempts in flight, and the fresh batches that are tried from memory."""
 
-    def __init__(
-        self,
-        *,
-        outbox: Outbox,
-        subscriptions: Subscriptions,
-        attempts: Attempts,
-        limits: DeliveryLimits,
-        clock: Clock,
-        rng: random.Random,
-    ) -> None:
-        self._outbox = outbox
-        self._subscriptions = subscriptions
-        self._attempts = attempts
-        self._in_flight_max = limits.in_flight_max
-        self._attempt_seconds_max = limits.attempt_seconds_max
-        self._claim_seconds = math.ceil(limits.attempt_seconds_max) + RECORD_SECONDS
+    def __init__(self, *, attempt: Attempt, limits: DeliveryLimits, clock: Clock, freed: Callable[[], None]) -> None:
+        self._attempt = attempt
+        self._limits = limits
         self._clock = clock
-        self._rng = rng
-        self._backoff = Backoff(first_seconds=0.2, wait_seconds_max=10.0)
-        self._is_running = False
-        self._fresh: deque[tuple[DueBatch, float]] = deque()  # claimed and not yet tried, with the end of the claim
-        self._fresh_bytes = 0  # of these, of those being put, and of those in flight
-        self._is_behind = (
-            False  # the outbox gave all that was asked for: there is more, and it is older than what comes
-        )
+        self._freed = freed  # told when a webhook with more in the outbox has or may have a slot again
+        self._lanes: dict[str, WebhookLane] = {}
+        self._taken = 0
+        self._taken_unproven = 0
+        self._taken_by: Counter[int | None] = Counter()
+        self._ready: deque[WebhookLane] = deque()
+        self._kept: list[Slot] = []  # for who waits in the outbox, until the next look
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._asked_for = 0  # slots for which a claim is under way
-        self._slot = asyncio.Event()  # there is one
-        self._slot.set()
-        self._news = asyncio.Event()  # a batch was put
-        self._look_at = -math.inf  # when to ask the outbox again
-        self._failures = 0
+        self.is_running = False  # the outbox was looked into, and nobody said stop
+        self.fresh_bytes = 0  # of those in memory, of those being put, and of those in flight
         self._log = telemetry.get_logger(service="webhooks")
 
-    async def put(self, envelope: Envelope, batches: Sequence[Batch]) -> None:
-        """Into the outbox, once, and on their way. Raises as the outbox does."""
-        size_bytes = sum(len(each.body) for each in batches)
-        if not batches or not self._may_keep(size_bytes):
-            if await self._outbox.put(envelope, batches) and batches:
-                self.wake()
-            return
-        until = self._clock.monotonic() + self._claim_seconds
-        self._fresh_bytes += size_bytes
-        claimed: Sequence[DueBatch] = ()
-        try:
-            claimed = await self._outbox.put_claimed(envelope, batches, claim_seconds=self._claim_seconds)
-        finally:
-            self._fresh_bytes -= 0 if claimed else size_bytes
-        self._fresh.extend((each, until) for each in claimed)
-        if self._is_running:
-            self._begin_fresh()
-        else:  # stopped meanwhile
-            await self._give_back()
+    def lane(self, webhook_id: str) -> WebhookLane:
+        """Of one webhook; a new one knows nothing."""
+        if webhook_id not in self._lanes:
+            limits = self._limits
+            self._lanes[webhook_id] = WebhookLane(webhook_id, limits.in_flight_webhook_max, limits.attempt_seconds_max)
+        return self._lanes[webhook_id]
 
-    def wake(self) -> None:
-        """A batch waits in the outbox: look now."""
-        self._look_at = -math.inf
-        self._news.set()
+    def know(self, webhooks: Iterable[Webhook]) -> None:
+        """Whose share each takes."""
+        for webhook in webhooks:
+            self.lane(webhook.id).account = webhook.subaccount_id if webhook.subaccount_id > 0 else None
 
-    async def run(self) -> None:
-        """Deliver until cancelled; then attempts in flight get a moment to end."""
-        self._is_running = True
-        try:
-            while True:
-                await self._until_look()
-                await self._slot.wait()
-                await self._take()
-                self._begin_fresh()
-        finally:
-            self._is_running = False
-            await self._stop()
+    def room(self, lane: WebhookLane) -> int:
+        """How many attempts of this webhook may begin now."""
+        free = self._limits.in_flight_max - self._taken
+        if not lane.is_proven:
+            free = min(free, max(1, self._limits.in_flight_max // 2) - self._taken_unproven)
+        if lane.account is not None:
+            share = max(1, int(self._limits.in_flight_max * ACCOUNT_SHARE))
+            free = min(free, share - self._taken_by[lane.account])
+        return max(0, min(free, lane.slots(self._clock.now() * 1000)))
 
-    async def _take(self) -> None:
-        """What is due, into every slot that is free."""
-        slots = self._asked_for = self._in_flight_max - len(self._in_flight)
-        self._look_at = self._clock.monotonic() + POLL_SECONDS  # before the claim: a `wake` during it stands
-        until = self._clock.monotonic() + self._claim_seconds
-        try:
-            claimed = await self._claim(slots)
-        except UnavailableError as error:
-            self._failures += 1
-            if self._failures == 1:
-                self._log.warning("webhook_delivery_waiting", reason=str(error))
-            self._look_at = self._clock.monotonic() + self._backoff.wait_seconds(self._failures, self._rng)
-            return
-        finally:
-            self._asked_for = 0
-        self._failures = 0
+    def free(self) -> int:
+        """Slots that nobody has."""
+        return self._limits.in_flight_max - self._taken
+
+    def is_eager(self, lane: WebhookLane) -> bool:
+        """Whether fresh batches of this webhook are to be claimed as they are put."""
+        return self.is_running and lane.is_eager(self._clock.now() * 1000)
+
+    def reserve(self, lane: WebhookLane, count: int) -> list[Slot]:
+        """Take slots for a claim; each goes to `begin` or to `give_back`."""
+        return [self._take(lane) for _ in range(count)]
+
+    def give_back(self, slots: Iterable[Slot]) -> None:
+        """Slots for which nothing was due."""
+        for slot in slots:
+            self._give(slot)
+        self.begin_fresh()
+
+    def queue(self, lane: WebhookLane) -> None:
+        """There was no slot that it might have: the next one in its turn is kept for it, and `freed` is told."""
+        lane.is_hungry = True
+        self._stand(lane)
+
+    def stand_again(self) -> None:
+        """Who has something in memory: a hold ends without a word."""
+        for lane in self._lanes.values():
+            if lane.fresh:
+                self._stand(lane)
+
+    def give_up_kept(self) -> set[str]:
+        """Slots that were kept are free: whose turn it is, to reserve anew, before anybody else."""
+        kept, self._kept = self._kept, []
+        for slot in kept:
+            self._give(slot)
+        return {slot.lane.webhook_id for slot in kept}
+
+    def accept(self, claimed: Iterable[DueBatch], until: float) -> None:
+        """Fresh batches, to be tried from memory as there is room."""
         for due in claimed:
-            self._begin(due, until)
-        self._is_behind = len(claimed) == slots
-        if self._is_behind:
-            self._look_at = min(self._look_at, self._clock.monotonic() + GATHER_SECONDS)
+            lane = self.lane(due.batch.webhook_id)
+            lane.fresh.append((due, until))
+            self._stand(lane)
+        self.begin_fresh()
 
-    async def _claim(self, slots: int) -> Sequence[DueBatch]:
-        paused = {each.id for each in await self._subscriptions.recent() if not each.active}
-        return await self._outbox.claim(count_max=slots, claim_seconds=self._claim_seconds, paused=paused)
+    def begin_fresh(self) -> None:
+        """One for each webhook in turn, until nobody has anything or has room."""
+        blocked = 0
+        while self.is_running and blocked < len(self._ready):
+            lane = self._ready.popleft()
+            if not (lane.fresh or lane.is_hungry) or not lane.slots(self._clock.now() * 1000):
+                lane.is_ready = False  # until something comes, or one of its own slots is free
+            elif not self.room(lane):
+                self._ready.append(lane)
+                blocked += 1
+            else:
+                self._serve(lane)
+                self._ready.append(lane)
+                blocked = 0
 
-    def _may_keep(self, size_bytes: int) -> bool:
-        return self._is_running and not self._is_behind and self._fresh_bytes + size_bytes <= FRESH_BYTES_MAX
-
-    def _begin_fresh(self) -> None:
-        """Into free slots, but for a look that is due: what lies in the outbox is never kept waiting by what is fresh."""
-        while self._fresh and self._is_running and self._has_slot() and self._clock.monotonic() < self._look_at:
-            due, until = self._fresh.popleft()
-            self._begin(due, until, fresh_bytes=len(due.batch.body))
-
-    def _begin(self, due: DueBatch, until: float, *, fresh_bytes: int = 0) -> None:
-        task = asyncio.create_task(self._attempt(due, until))
+    def begin(self, due: DueBatch, until: float, *, slot: Slot, fresh_bytes: int = 0) -> None:
+        """An attempt whose slot is taken."""
+        task = asyncio.create_task(self._run(due, slot.lane, until))
         self._in_flight.add(task)
-        task.add_done_callback(partial(self._ended, fresh_bytes=fresh_bytes))
-        if not self._has_slot():
-            self._slot.clear()
+        task.add_done_callback(partial(self._ended, slot=slot, fresh_bytes=fresh_bytes))
 
-    def _ended(self, task: asyncio.Task[None], *, fresh_bytes: int) -> None:
-        self._in_flight.discard(task)
-        self._fresh_bytes -= fresh_bytes
-        self._slot.set()
-        self._begin_fresh()
+    def in_flight(self) -> list[asyncio.Task[None]]:
+        """Attempts that have not ended."""
+        return list(self._in_flight)
 
-    def _has_slot(self) -> bool:
-        return len(self._in_flight) + self._asked_for < self._in_flight_max
+    def leave(self, *lanes: WebhookLane) -> list[DueBatch]:
+        """What was claimed and not tried, of these webhooks or of all."""
+        left: list[DueBatch] = []
+        for lane in lanes or self._lanes.values():
+            left += [due for due, _ in lane.fresh]
+            lane.fresh.clear()
+        self.fresh_bytes -= sum(len(due.batch.body) for due in left)
+        return left
 
-    async def _attempt(self, due: DueBatch, until: float) -> None:
+    async def _run(self, due: DueBatch, lane: WebhookLane, until: float) -> None:
         try:
-            await self._attempts.make(due, begin_by=until - self._attempt_seconds_max, until=until)
+            await self._attempt(due, lane, until)
         except UnavailableError as error:
             self._log.warning("webhook_delivery_waiting", batch=due.batch.id, reason=str(error))
         except Exception:  # noqa: BLE001 the loop: one batch that meets an error of ours must not hold up the others
             self._log.exception("service_failed", batch=due.batch.id)
 
-    async def _until_look(self) -> None:
-        """Until it is time, or until there is news."""
-        while (seconds := self._look_at - self._clock.monotonic()) > 0:
-            self._news.clear()
-            waits: list[asyncio.Future[Any]] = [
-                asyncio.ensure_future(self._news.wait()),
-                asyncio.ensure_future(self._clock.sleep(seconds)),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+    def _ended(self, task: asyncio.Task[None], *, slot: Slot, fresh_bytes: int) -> None:
+        self._in_flight.discard(task)
+        self.fresh_bytes -= fresh_bytes
+        self._give(slot)
+        self.begin_fresh()
+        if slot.lane.is_behind:
+            self._freed()
 
-    async def _stop(self) -> None:
-        enough: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(STOP_SECONDS))
-        ending: asyncio.Future[Any] = asyncio.gather(self._give_back(), *self._in_flight, return_exceptions=True)
-        await asyncio.wait([enough, ending], return_when=asyncio.FIRST_COMPLETED)
-        enough.cancel()
-        ending.cancel()
-        await asyncio.wait([ending])
+    def _serve(self, lane: WebhookLane) -> None:
+        slot = self._take(lane)
+        if lane.fresh:
+            due, until = lane.fresh.popleft()
+            self.begin(due, until, slot=slot, fresh_bytes=len(due.batch.body))
+            return
+        lane.is_hungry = False
+        self._kept.append(slot)
+        self._freed()
 
-    async def _give_back(self) -> None:
-        """What was claimed and not tried, so that whoever looks next finds it; where that fails, the claims lapse."""
-        fresh = [due for due, _ in self._fresh]
-        self._fresh.clear()
-        self._fresh_bytes -= sum(len(due.batch.body) for due in fresh)
-        try:
-            await self._outbox.release(fresh)
-        except UnavailableError as error:
-            self._log.warning("webhook_delivery_waiting", reason=str(error))
+    def _stand(self, lane: WebhookLane) -> None:
+        if not lane.is_ready:
+            lane.is_ready = True
+            self._ready.append(lane)
+
+    def _take(self, lane: WebhookLane) -> Slot:
+        slot = Slot(lane, lane.is_proven, lane.account)
+        self._taken += 1
+        self._taken_unproven += not slot.was_proven
+        self._taken_by[slot.account] += 1
+        lane.in_flight += 1
+        return slot
+
+    def _give(self, slot: Slot) -> None:
+        self._taken -= 1
+        self._taken_unproven -= not slot.was_proven
+        self._taken_by[slot.account] -= 1
+        slot.lane.in_flight -= 1
+        if slot.lane.fresh or slot.lane.is_hungry:
+            self._stand(slot.lane)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import groupby, pairwise
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -16,7 +17,7 @@ import msgspec
 
 from omni_etl.envelope import Envelope, TypeRange
 from omni_etl.event import GROUP_OF
-from omni_etl.outbox import BATCH_EVENTS_MAX, Batch
+from omni_etl.outbox import Batch, Cut, Segment
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024  # Django refuses bodies above 2.5 MiB, for ever (DATA_UPLOAD_MAX_MEMORY_SIZE)
@@ -28,48 +29,65 @@ class _Sender(msgspec.Struct, gc=False):
     subaccount_id: str | None = None
 
 
-def cut(envelope: Envelope, webhooks: Sequence[Webhook]) -> list[Batch]:
-    """The batches of an envelope, for the webhooks as they are now; paused ones get none.
+def cut(envelope: Envelope, webhooks: Sequence[Webhook]) -> Cut:
+    """Batches that are full, and one segment of what is left for each webhook, as they are now; paused ones get none.
 
-    Repeated with the same webhooks the batches are the same, ids and bytes.
+    Repeated with the same webhooks they are the same, ids and bytes.
     """
-    ranges = [each for each in envelope.header.types if each.type in GROUP_OF]
-    lines: dict[str, _Lines] = {}
+    lines = [_Lines(envelope, each) for each in envelope.header.types if each.type in GROUP_OF]
     batches: list[Batch] = []
+    segments: list[Segment] = []
     for webhook in webhooks:
-        runs: list[_Run] = []
-        for each in ranges:
-            if webhook.active and each.type in webhook.events:
-                if each.type not in lines:
-                    lines[each.type] = _Lines(envelope, each)
-                runs += lines[each.type].runs_for(webhook)
-        for number, part in enumerate(_parts(runs)):
-            batches.append(_batch(envelope.key, webhook, number=number, part=part))
-    return batches
+        runs = [run for each in lines if each.are_wanted(webhook) for run in each.runs_for(webhook)]
+        parts = list(_parts(runs, events_max=webhook.batch_events_max))
+        if parts and _event_count(parts[-1]) < webhook.batch_events_max:
+            segments.append(_segment(envelope.key, webhook, parts.pop()))
+        batches += [_batch(envelope.key, webhook, number=number, part=part) for number, part in enumerate(parts)]
+    return Cut(batches, segments)
 
 
 class _Lines:
-    """The lines of one type: where they stand in the payload, and how each is wrapped."""
+    """The lines of one type: where they stand in the payload, and how each is wrapped. Looked at when first wanted."""
 
     def __init__(self, envelope: Envelope, where: TypeRange) -> None:
         self.raw = envelope.raw
-        self.starts = _starts(envelope.raw, where)
         self.opening = b'{"msys":{"%b":' % GROUP_OF[where.type].encode()
         self.seam = b"}}," + self.opening
-        self._type = where.type
-        self._subaccounts: list[int] | None = None
+        self._where = where
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Where each line begins, and behind the last one's end."""
+        return _starts(self.raw, self._where)
+
+    def are_wanted(self, webhook: Webhook) -> bool:
+        """Whether the webhook wants this type at all."""
+        return webhook.active and self._where.type in webhook.events
 
     def runs_for(self, webhook: Webhook) -> list[_Run]:
         """What this webhook wants; all of it in one run, without a look inside, where it takes every subaccount."""
-        if webhook.subaccount_id == SUBACCOUNTS_ALL and not webhook.exception_subaccounts:
+        if webhook.subaccount_id != SUBACCOUNTS_ALL:
+            is_excepted = webhook.subaccount_id in webhook.exception_subaccounts
+            return [] if is_excepted else self._runs_of.get(webhook.subaccount_id, [])
+        if not webhook.exception_subaccounts:
             return [_Run(self, 0, len(self.starts) - 1)]
-        if self._subaccounts is None:
-            lines = (self.raw[start : end - 1] for start, end in pairwise(self.starts))
-            self._subaccounts = [int(_sender.decode(line).subaccount_id or PRIMARY_ACCOUNT) for line in lines]
-        wanted = {each: webhook.wants(self._type, each) for each in set(self._subaccounts)}
-        return [
-            _Run(self, first, last) for first, last in _stretches(bytes([wanted[each] for each in self._subaccounts]))
+        wanted = [
+            run for each, runs in self._runs_of.items() if each not in webhook.exception_subaccounts for run in runs
         ]
+        return sorted(wanted, key=lambda run: run.first)
+
+    @cached_property
+    def _runs_of(self) -> dict[int, list[_Run]]:
+        """Once for all webhooks: lines of the same subaccount that stand side by side."""
+        lines = (self.raw[start : end - 1] for start, end in pairwise(self.starts))
+        subaccounts = (int(_sender.decode(line).subaccount_id or PRIMARY_ACCOUNT) for line in lines)
+        runs: dict[int, list[_Run]] = {}
+        first = 0
+        for subaccount, group in groupby(subaccounts):
+            last = first + sum(1 for _ in group)
+            runs.setdefault(subaccount, []).append(_Run(self, first, last))
+            first = last
+        return runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +109,6 @@ class _Run:
         return b"%b%b}}" % (self.lines.opening, text.replace(b"\n", self.lines.seam))
 
 
-def _stretches(flags: bytes) -> Iterator[tuple[int, int]]:
-    """Where ones stand side by side: from the first to before the last of each stretch."""
-    last = 0
-    while (first := flags.find(1, last)) >= 0:
-        last = flags.find(0, first)
-        if last < 0:
-            last = len(flags)
-        yield first, last
-
-
 def _starts(raw: bytes, where: TypeRange) -> list[int]:
     """Where each line begins, and behind the last one's end."""
     start, end = where.start, where.start + where.size_bytes
@@ -111,14 +119,14 @@ def _starts(raw: bytes, where: TypeRange) -> list[int]:
     return starts
 
 
-def _parts(runs: Sequence[_Run]) -> Iterator[list[_Run]]:
-    """At most 100 events and 2 MiB each; one event is never larger than 128 KiB."""
+def _parts(runs: Sequence[_Run], *, events_max: int) -> Iterator[list[_Run]]:
+    """At most so many events, and 2 MiB each; one event is never larger than 128 KiB."""
     part: list[_Run] = []
     count, body_bytes = 0, 1  # a bracket
     for run in runs:
         first = run.first
         while first < run.last:
-            fitting = _fitting(run, first, count_max=BATCH_EVENTS_MAX - count, bytes_max=BODY_BYTES_MAX - body_bytes)
+            fitting = _fitting(run, first, count_max=events_max - count, bytes_max=BODY_BYTES_MAX - body_bytes)
             if fitting.last > first:
                 part.append(fitting)
                 count += fitting.last - first
@@ -139,6 +147,10 @@ def _fitting(run: _Run, first: int, *, count_max: int, bytes_max: int) -> _Run:
     return fitting
 
 
+def _event_count(part: Sequence[_Run]) -> int:
+    return sum(run.last - run.first for run in part)
+
+
 def _batch(key: str, webhook: Webhook, *, number: int, part: Sequence[_Run]) -> Batch:
     return Batch(
         id=str(uuid5(BATCH_NAMESPACE, f"{key}/{webhook.id}/{number}")),
@@ -146,8 +158,13 @@ def _batch(key: str, webhook: Webhook, *, number: int, part: Sequence[_Run]) -> 
         target=webhook.target,
         headers=dict(webhook.custom_headers),
         body=b"[%b]" % b",".join([run.elements() for run in part]),
-        event_count=sum(run.last - run.first for run in part),
+        event_count=_event_count(part),
     )
+
+
+def _segment(key: str, webhook: Webhook, part: Sequence[_Run]) -> Segment:
+    elements = b",".join([run.elements() for run in part])
+    return Segment(webhook.id, f"{key}/{webhook.id}", elements, _event_count(part))
 
 
 _sender: Final = msgspec.json.Decoder(_Sender)

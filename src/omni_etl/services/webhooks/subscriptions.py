@@ -20,7 +20,9 @@ class Subscriptions:
         self._clock = clock
         self._reading = asyncio.Lock()
         self._now: Sequence[Webhook] = ()
+        self._by_id: dict[str, Webhook] = {}
         self._read_at: float | None = None
+        self._gone: set[str] = set()
 
     async def now(self) -> Sequence[Webhook]:
         """Every webhook as it is now, paused ones too: an event accepted after a webhook was made is sent to it.
@@ -30,19 +32,25 @@ class Subscriptions:
 
         """
         async with self._reading:
-            began = self._clock.monotonic()
-            self._now, self._read_at = await self._webhooks.all(), began
-            return self._now
+            return await self._read()
 
     async def recent(self) -> Sequence[Webhook]:
         """Every webhook as it was at most a second ago. Raises as `now`."""
         async with self._reading:
-            began = self._clock.monotonic()
-            if self._read_at is None or began - self._read_at >= AGE_SECONDS_MAX:
-                self._now = await self._webhooks.all()
-                self._read_at = began
-            return self._now
+            is_old = self._read_at is None or self._clock.monotonic() - self._read_at >= AGE_SECONDS_MAX
+            return await self._read() if is_old else self._now
 
     async def find(self, webhook_id: str) -> Webhook | None:
-        """One of them, or None where it was deleted. Raises as `now`."""
-        return next((each for each in await self.recent() if each.id == webhook_id), None)
+        """One of them, or None where it was deleted; one that was just made is no such. Raises as `now`."""
+        await self.recent()
+        if webhook_id not in self._by_id and webhook_id not in self._gone:
+            await self.now()
+            if webhook_id not in self._by_id:
+                self._gone.add(webhook_id)  # for ever: no id is given twice
+        return self._by_id.get(webhook_id)
+
+    async def _read(self) -> Sequence[Webhook]:
+        began = self._clock.monotonic()
+        self._now, self._read_at = await self._webhooks.all(), began
+        self._by_id = {each.id: each for each in self._now}
+        return self._now

@@ -98,7 +98,7 @@ async def ask_token(poster: Poster, request: TokenRequest, clock: Clock) -> Toke
     try:
         granted = _granted.decode(answer.body)
         seconds = float(granted.expires_in) if granted.expires_in is not None else math.nan
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):  # the last for what is nested thousands deep
         granted, seconds = _Granted(""), math.nan
     if not TOKEN.fullmatch(granted.access_token):
         return replace(answer, status=None, reason="token: the answer has no access_token that fits a header")

@@ -21,6 +21,12 @@ CREATE TABLE IF NOT EXISTS metrics
     checksum SimpleAggregateFunction(any, String),
     row_count SimpleAggregateFunction(max, UInt32),
     inserts SimpleAggregateFunction(sum, UInt64),
+    stored_count SimpleAggregateFunction(max, UInt32),
+    cut_at_ms SimpleAggregateFunction(max, UInt64),
+    last_express SimpleAggregateFunction(max, UInt64),
+    last_bulk SimpleAggregateFunction(max, UInt64),
+    accepted_count SimpleAggregateFunction(max, UInt64),
+    closing SimpleAggregateFunction(max, UInt8),
     insert_until SimpleAggregateFunction(max, DateTime('UTC')),
 
     cut_day Date,

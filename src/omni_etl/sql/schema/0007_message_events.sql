@@ -1,5 +1,6 @@
 -- Every event as it came, searchable. One insert is one envelope, one block and one part; the one row whose marker_key
--- is not '' is the ledger's word on that envelope: its key, checksum and number of events.
+-- is not '' is the ledger's word on that envelope: its key, checksum and number of events. It also keeps what the audit asks: how
+-- many of the events were stored (row_count less those of people who were erased before), and what the header says.
 --
 -- marker_key leads the order: events ('') lie sorted by time, markers behind them sorted by key, so both a time range
 -- and one key are found by the primary key. Rows are never told apart by event_id: a producer may repeat one.
@@ -17,6 +18,12 @@ CREATE TABLE IF NOT EXISTS message_events
     marker_key String,
     checksum String,
     row_count UInt32,
+    stored_count UInt32,
+    cut_at_ms UInt64,
+    last_express UInt64,
+    last_bulk UInt64,
+    accepted_count UInt64,
+    closing UInt8,
     insert_until DateTime('UTC'),
 
     cut_day Date,
