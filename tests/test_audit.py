@@ -32,8 +32,11 @@ def test_what_is_neither_is_refused(text: str) -> None:
 
 
 def test_longer_ago_than_time_itself_is_its_beginning() -> None:
-    """No error at night."""
-    assert parse_since("999999d", now=NOW) == 0
+    """No error at night; nor is what lies ahead."""
+    for text in ("999999d", "0001-01-01", "1900-01-01"):
+        assert parse_since(text, now=NOW) == 0
+    assert parse_since("9999-12-31", now=NOW) == NOW * 1000
+    assert Window(0, 0, 0, int(NOW * 1000)).first_day == date(1970, 1, 1)
 
 
 def test_the_days_that_are_read() -> None:

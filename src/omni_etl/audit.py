@@ -22,6 +22,7 @@ QUIET_SECONDS: Final = (
 HEARD_SECONDS: Final = 180  # a living hose was heard of within that time
 ROWS_DAYS: Final = 6  # of the cut, of which rows are compared with markers: nobody keeps them for less than seven
 FINDINGS_MAX: Final = 100
+DAY_MS: Final = 86_400_000
 AUDITED: Final = "audit"  # the role under which the last check is reported
 
 What = Literal[
@@ -41,7 +42,7 @@ class Window:
     @property
     def first_day(self) -> date:
         """Of partitions that are read: one before, for what a hose said before."""
-        return _day(self.since_ms) - timedelta(days=1)
+        return _day(max(0, self.since_ms - DAY_MS))
 
     @property
     def first_rows_day(self) -> date:
@@ -250,6 +251,9 @@ class Report:
     doubled_events: int = 0
     oldest_owed_seconds: float | None = 0.0
     services: dict[str, Account] = field(default_factory=dict)
+    since_ms_of: dict[str, int] = field(
+        default_factory=dict
+    )  # services that owe, or whose ledger keeps, no more than that
     not_audited: list[str] = field(default_factory=list)
     hoses: list[HoseAccount] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -268,15 +272,20 @@ class Audits(Protocol):
 
 
 def parse_since(text: str, *, now: float) -> int | None:
-    """Milliseconds since the epoch of `24h`, `90m`, `7d` ago, or of a time in ISO 8601; None where it is neither."""
-    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    """Milliseconds since the epoch of `24h`, `90m`, `7d` ago, or of a time in ISO 8601; None where it is neither.
+
+    Never before the epoch, nor ahead of now.
+    """
+    ago = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
     if ago:
-        return max(0, int((now - int(ago[1]) * _SECONDS[ago[2]]) * 1000))
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        since = now - int(ago[1]) * _SECONDS[ago[2]]
+    else:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        since = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return int(min(max(0.0, since), now) * 1000)
 
 
 def _day(at_ms: int) -> date:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,7 +94,9 @@ class System:
 
 
 @asynccontextmanager
-async def system(store_url: str, database_url: str) -> AsyncIterator[System]:
+async def system(
+    store_url: str, database_url: str, kept_days: Mapping[str, int] | None = None
+) -> AsyncIterator[System]:
     """An empty one, on real time as a start: the store judges by its own."""
     clock = ManualClock(SystemClock().now())
     control, outbox = (open_database(database_url, part, clock) for part in ("control", "outbox"))
@@ -102,7 +104,14 @@ async def system(store_url: str, database_url: str) -> AsyncIterator[System]:
     queue = MemoryQueue(clock)
     registry, letters = DatabaseRegistry(control, clock), DatabaseDeadLetters(control, clock)
     ledgers, database = ClickHouseLedgers(store), DatabaseLedgers(control, outbox)
-    parts = AuditParts(queue=queue, registry=registry, dead_letters=letters, store=ledgers, database=database)
+    parts = AuditParts(
+        queue=queue,
+        registry=registry,
+        dead_letters=letters,
+        store=ledgers,
+        database=database,
+        kept_days=kept_days or {},
+    )
     subject = System(
         clock=clock,
         store=store,

@@ -318,3 +318,16 @@ async def test_what_was_erased_is_not_missing(subject: System) -> None:
         "SETTINGS mutations_sync = 2"
     )
     assert found(await subject.audit()) == [("message_events", "bulk-2", "rows missing")]
+
+
+async def test_what_a_ledger_may_have_let_go_is_not_asked_of_it(store_url: str, tmp_path: Path) -> None:
+    """Rows of message_events go after days; metrics is asked of longer ago."""
+    async with system(store_url, f"sqlite:///{tmp_path}", {"message_events": 2}) as subject:
+        hose = Hose(subject.clock)
+        await subject.work(hose.cut("bulk", lines(1)), ["metrics", "webhooks"])
+        subject.clock.advance(30 * 3600)
+        await fill(subject, hose, 1)
+        report = await subject.audit(hours=72, late_seconds=0)
+        assert (report.services["metrics"], report.services["message_events"]) == (Account(done=3), Account(done=2))
+        assert report.findings == []
+        assert report.since_ms_of == {"message_events": report.now_ms - 86_400_000}

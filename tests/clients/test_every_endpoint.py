@@ -66,6 +66,7 @@ CALLS = [
     Call("GET", f"{HOOK}/replays"),
     Call("GET", f"{HOOK}/signing-secret"),
     Call("POST", f"{HOOK}/signing-secret", 201, body={"overlap_seconds": 60}),
+    Call("GET", "audit", fields={"since": "1h"}),
     Call("GET", "webhooks/events/documentation", needs_key=False),
     Call("GET", "webhooks/events/samples", fields={"events": "bounce,open"}, needs_key=False),
     Call("GET", "events/message", fields={"per_page": "5"}, links=dict),

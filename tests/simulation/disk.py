@@ -12,7 +12,7 @@ from typing import Any, Final
 from tests.simulation.faults import Faults
 from tests.simulation.virtual_loop import PROCESS, PowerLostError
 
-DEATHS: Final = (0.0, 0.0, 0.003, 0.01)
+DEATHS: Final = (0.0, 0.0, 0.005, 0.02)
 
 
 class Disks:
@@ -27,24 +27,31 @@ class Disks:
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        """A new file has nothing that survives, whatever had its place before."""
+        file = os.open(path, flags, mode)
+        if flags & os.O_EXCL:
+            self._synced[os.fstat(file).st_ino] = 0
+        return file
+
     def pwrite(self, file: int, content: Any, offset: int) -> int:
         """May be refused, or write a part."""
         self._trouble("disk refused a write")
         if len(content) > 1 and self._faults.happens("disk wrote a part"):
             content = content[: self._faults.rng.randrange(1, len(content))]
-        written = os.pwrite(file, content, offset)
-        self._synced.setdefault(os.fstat(file).st_ino, 0)
-        return written
+        return os.pwrite(file, content, offset)
 
     def fdatasync(self, file: int) -> None:
         """May fail; then nothing is known of what was written."""
         self._trouble("disk failed a sync")
         self._note(file)
-        self._trouble("")
+        self._die()
 
     def fsync(self, file: int) -> None:
         """Of a directory, or of a file that was cut off."""
-        self._trouble("")
+        self._die()
+        if self._faults.happens("disk failed a sync"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._note(file)
 
     def lose_power(self, directory: Path, rng: random.Random) -> None:
@@ -55,15 +62,18 @@ class Disks:
             os.truncate(path, rng.randrange(synced, size + 1))
 
     def _trouble(self, what: str) -> None:
+        self._die()
+        if PROCESS.get() in self.full:
+            self._faults.counted["disk full"] += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._faults.happens(what):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _die(self) -> None:
         for fate, power in (("disk power lost", True), ("disk killed at a call", False)):
             if self._faults.happens(fate, shares=DEATHS):
                 self._on_death(PROCESS.get(), power=power)
                 raise PowerLostError
-        if PROCESS.get() in self.full:
-            self._faults.counted["disk full"] += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if what and self._faults.happens(what):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def _note(self, file: int) -> None:
         found = os.fstat(file)

@@ -50,6 +50,7 @@ class Faults:
         self.loop = loop
         self.on = True
         self.away: dict[str, float] = {}  # engine → until when it is away
+        self.services_away: set[str] = set()  # each without the engine that it alone has
         self.counted: Counter[str] = Counter()
         self.over = False  # the run is judged: nothing may be changed any more
         self.under_way = 0  # what still happens although nobody waits for it

@@ -149,5 +149,5 @@ def _unreadable(way: Way) -> list[str]:
 
 def _said(way: Way) -> list[str]:
     """No error of our own in the logs."""
-    ours = {"service_failed", "run_failed", "id_conflict", "hose_spool_damaged", "envelopes_unreadable"}
+    ours = {"service_failed", "run_failed", "id_conflict", "hose_spool_damaged"}
     return [str(each) for each in way.logged if each["event"] in ours]

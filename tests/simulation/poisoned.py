@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.simulation.faults import Faults
 
 from omni_etl.envelope import Envelope
-from omni_etl.errors import PoisonError
+from omni_etl.errors import PoisonError, UnavailableError
 from omni_etl.service import Deadline, Service
 
 
@@ -22,7 +22,9 @@ class Poisoned:
         self._faults = faults
 
     async def apply(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Some envelopes fail each time while the code is broken, others now and then."""
+        """Some envelopes fail each time while the code is broken; all of them while the service's own engine is away."""
+        if self.name in self._faults.services_away:
+            raise UnavailableError("its engine is away, as this test wants it")
         poisonous = self._faults.share(f"{self.name} poison", shares=(0.0, 0.0, 0.1))
         if self._faults.on and hash((envelope.key, self.name)) % 1_000 < 1_000 * poisonous:
             self._faults.counted[f"{self.name} poison"] += 1

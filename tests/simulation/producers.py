@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -30,8 +31,7 @@ class Request:
     numbers: list[str]  # what tells its events from all others
     key: str | None
     repeats: bool  # whether a second try is the same request to the hose
-    accepted: bool = False
-    done: bool = False
+    accepted_at: float | None = None  # the loop's time
 
 
 @dataclass
@@ -43,16 +43,21 @@ class Producers:
     requests: list[Request] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by number
 
-    async def run(self, *, seconds: float) -> None:
+    async def run(self, *, seconds: float, count: int | None = None) -> None:
         """Send everything within about this time; then each goes on until it was heard."""
-        count = self.rng.randrange(6, REQUESTS_MAX)
+        count = count or self.rng.randrange(6, REQUESTS_MAX)
         moments = sorted(self.rng.random() * seconds for _ in range(count))
         await asyncio.gather(*(self._send_at(at, self._request(number)) for number, at in enumerate(moments)))
 
     @property
     def accepted(self) -> set[str]:
         """Of the events."""
-        return {number for each in self.requests if each.accepted for number in each.numbers}
+        return self.accepted_before(math.inf)
+
+    def accepted_before(self, at: float) -> set[str]:
+        """Of which a producer had heard by then."""
+        heard = [each for each in self.requests if each.accepted_at is not None and each.accepted_at <= at]
+        return {number for each in heard for number in each.numbers}
 
     def _request(self, number: int) -> Request:
         numbers = [f"e{number}.{at}" for at in range(self.rng.randrange(1, EVENTS_MAX))]
@@ -97,8 +102,7 @@ class Producers:
                 assert error.status == 503, error  # noqa: PT017 the other outcome
             else:
                 assert answer.accepted == len(request.numbers), answer
-                request.accepted = True
+                request.accepted_at = asyncio.get_running_loop().time()
                 if self.rng.random() < 0.8 or not request.repeats:
                     break  # else once more, as who did not listen
             await asyncio.sleep(self.rng.random() * 8)
-        request.done = True

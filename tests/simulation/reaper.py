@@ -59,18 +59,18 @@ class Reaper:
         for process in list(self._loop.frozen):
             self._loop.thaw(process)
 
-    def lose_power(self, host: HoseHost) -> None:
-        """Of this machine, now."""
-        if self._faults.on:
-            self._later(self.start_again(host, power=True))
-
-    async def start_again(self, host: HoseHost, *, power: bool = False) -> None:
-        """After a while."""
+    async def start_again(self, host: HoseHost, *, power: bool = False, twice: bool = False) -> None:
+        """After a while; `twice` cuts the power soon after, so that what the kernel alone had is gone as well."""
         host.kill(power=power)
         process = host.process
         await asyncio.sleep(self._faults.rng.random() * 5)
-        if host.process == process:
-            host.start()
+        if host.process != process:
+            return
+        host.start()
+        if twice:
+            await asyncio.sleep(self._faults.rng.random())
+            if self._faults.on and host.process not in self._loop.dead:
+                await self.start_again(host, power=True)
 
     def _kill_child(self) -> None:
         children = self._faults.rng.choice(self._way.parents).children
@@ -86,7 +86,7 @@ class Reaper:
         self._later(self.start_again(self._faults.rng.choice(self._way.hoses)))
 
     def _lose_power(self) -> None:
-        self.lose_power(self._faults.rng.choice(self._way.hoses))
+        self._later(self.start_again(self._faults.rng.choice(self._way.hoses), power=True))
 
     def _stop_parent(self) -> None:
         self._later(self._faults.rng.choice(self._way.parents).restart())

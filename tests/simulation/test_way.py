@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def test_nothing_is_lost_and_nothing_doubled() -> None:
 
 def test_a_seed_replays() -> None:
     """In another process the same seed meets the same faults, to the last one."""
-    first, second = (simulation("--seed", "7").stdout for _ in range(2))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: simulation("--seed", "7").stdout, range(2))
     assert first == second
     assert '"seeds":1' in first
 

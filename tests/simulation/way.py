@@ -8,7 +8,7 @@ import random
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -102,11 +102,7 @@ class Way:
 
     async def live(self) -> None:
         """Trouble, then quiet until all is settled."""
-        self.faults.on = False
-        await self.customers.subscribe()
-        self.faults.on = not self._calm
-        for host in self.hosts:
-            host.start()
+        await self.begin()
         producing = asyncio.create_task(self.producers.run(seconds=TROUBLE_SECONDS * 0.7))
         reaping = asyncio.create_task(asyncio.sleep(0) if self._calm else self.reaper.run())
         await asyncio.sleep(TROUBLE_SECONDS)
@@ -115,8 +111,20 @@ class Way:
         self.reaper.mend()
         await self._until(producing.done)
         producing.result()
+        await self.end()
+
+    async def begin(self) -> None:
+        """Customers subscribe, and whatever has processes starts them."""
+        self.faults.on = False
+        await self.customers.subscribe()
+        self.faults.on = not self._calm
+        for host in self.hosts:
+            host.start()
+
+    async def end(self) -> None:
+        """Until all is settled, the last word of each hose_id too."""
         await self._until(lambda: self.is_settled)
-        await asyncio.gather(*(each.restart() for each in self.hoses))  # says the last word of each hose_id
+        await asyncio.gather(*(each.restart() for each in self.hoses))
         await self._until(lambda: self.is_settled)
 
     @property
@@ -179,9 +187,7 @@ class Way:
         """In the middle of a call to the disk."""
         self.loop.kill(process)
         host = next(each for each in self.hoses if each.process == process)
-        self.loop.start("world", self.reaper.start_again(host, power=power))
-        if not power and self.faults.rng.random() < 0.5:  # and what the kernel alone had goes with the next cut
-            self.loop.call_later(self.faults.rng.random() * 10, self.reaper.lose_power, host)
+        self.loop.start("world", self.reaper.start_again(host, power=power, twice=not power))
 
     def _parent(self, host: ParentHost) -> Parent:
         control = self.control.connect(host.clock)
@@ -224,7 +230,7 @@ class Way:
 
 
 @contextmanager
-def lived(seed: int, *, calm: bool = False) -> Iterator[Way]:
+def lived(seed: int, *, calm: bool = False, life: Callable[[Way], Awaitable[None]] = Way.live) -> Iterator[Way]:
     """Run a seed, `calm` without any fault; what it leaves stands until the block ends."""
     directory = Path(tempfile.mkdtemp(prefix="omni-sim-", dir=_quick_directory()))
     ways: list[Way] = []
@@ -237,7 +243,7 @@ def lived(seed: int, *, calm: bool = False) -> Iterator[Way]:
         way = Way(seed, loop, directory=directory, logged=logged, calm=calm)
         ways.append(way)
         with patch.object(segments, "os", way.disks):
-            await way.live()
+            await life(way)
         way.faults.over = True
         way.logged = list(logged)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from omni_etl.audit import (
+    DAY_MS,
     LATE_SECONDS,
     QUIET_SECONDS,
     Account,
@@ -35,6 +36,7 @@ from omni_etl.dead_letters import Burial, DeadLetters
 from omni_etl.envelope import LANES, Lane
 from omni_etl.queue import UNREADABLE, Depth, Queue, dead_letters, siding
 from omni_etl.registry import RegisteredService, Registry
+from omni_etl.store import LEDGER_DAYS
 
 GAPS_MAX: Final = 1_000  # of one service, hose and lane, that are named
 LOST_MAX: Final = 10_000  # numbers of one gap that are looked for in the others
@@ -51,6 +53,7 @@ class AuditParts:
     dead_letters: DeadLetters
     store: StoreLedgers
     database: DatabaseLedgers
+    kept_days: Mapping[str, int]  # of ledgers that keep less than others
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,11 @@ class Auditing:
         hoses = await self._parts.store.hoses(seen.window)
         # Suppressions last: what the others lack says what it lacks.
         for service in sorted(seen.services, key=lambda each: each.name == SUPPRESSIONS):
-            window = replace(seen.window, since_ms=max(since_ms, service.registered_at_ms))
-            said = hoses if window == seen.window else await self._parts.store.hoses(window)
+            window = self._window_of(service, seen.window)
+            said = hoses
+            if window != seen.window:
+                report.since_ms_of[service.name] = window.since_ms
+                said = await self._parts.store.hoses(window)
             spans = spans_of(said, window, empty=seen.empty)
             ledger = self._ledger(service.name, window, accounted)
             if ledger is None:
@@ -113,6 +119,12 @@ class Auditing:
             quiet_ms=now_ms - min(QUIET_SECONDS, late_seconds) * 1000,
             now_ms=now_ms,
         )
+
+    def _window_of(self, service: RegisteredService, window: Window) -> Window:
+        """What was cut before it was registered a service does not owe, and what was cut long ago its ledger may have let go."""
+        kept_days = min(self._parts.kept_days.get(service.name, LEDGER_DAYS), LEDGER_DAYS) - 1  # the first day is going
+        since_ms = max(window.since_ms, service.registered_at_ms, window.now_ms - kept_days * DAY_MS)
+        return replace(window, since_ms=since_ms)
 
     async def _look(self, window: Window) -> _Seen:
         queue = self._parts.queue

@@ -61,9 +61,10 @@ def audit(
 
 
 def _show(report: Report, console: Console) -> None:
-    since = datetime.fromtimestamp(report.since_ms / 1000, UTC).isoformat(timespec="seconds")
-    console.print(_services(report, since))
+    console.print(_services(report, _time(report.since_ms)))
     console.print(_hoses(report.hoses))
+    for name, at_ms in report.since_ms_of.items():
+        console.print(f"{name}: since {_time(at_ms)} only, when it was registered, or what its ledger keeps.")
     for name in report.not_audited:
         console.print(
             f"[yellow]{name} is not audited[/]: it keeps no ledger that we know, or message_events is not run."
@@ -79,6 +80,10 @@ def _show(report: Report, console: Console) -> None:
         f"oldest owed: {oldest}.",
         highlight=False,
     )
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _services(report: Report, since: str) -> Table:

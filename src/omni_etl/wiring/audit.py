@@ -55,4 +55,15 @@ async def _opened_parts(settings: Settings, clock: Clock) -> AsyncIterator[Audit
         ledgers = await stack.enter_async_context(opened(ClickHouseLedgers(store)))
         await queue.open(queue_names([each.name for each in await registry.services() if not each.retired]))
         stack.push_async_callback(queue.close)
-        yield AuditParts(queue=queue, registry=registry, dead_letters=letters, store=ledgers, database=database)
+        yield AuditParts(
+            queue=queue,
+            registry=registry,
+            dead_letters=letters,
+            store=ledgers,
+            database=database,
+            kept_days={
+                "message_events": settings.retention_events_days,
+                "suppressions": settings.retention_events_days,  # which are judged by message_events
+                "metrics": settings.retention_hours_days,
+            },
+        )
