@@ -158,7 +158,7 @@ class GhostlyStore(MemoryStore):
     async def insert(self, table: str, columns: Any, *, token: str, until: float) -> None:
         """As the engine's."""
         self._forget_tokens()
-        self._inserted_at[table, token] = self._faults.loop.elapsed
+        self._inserted_at.setdefault((table, token), self._faults.loop.elapsed)
         await super().insert(table, columns, token=token, until=until)
 
     def haunt(self, table: str, token: str) -> None:

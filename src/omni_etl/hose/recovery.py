@@ -112,6 +112,9 @@ def _begun_segments(directory: Path, history: History) -> list[int]:
 
 
 def _read_segment(history: History, directory: Path, segment: int, remember: Remember, *, last: bool) -> None:
+    if last:
+        # Its writer may have been killed before its fsync, and what is sent or remembered of it must survive the power.
+        sync(directory, segment)
     content = path_of(directory, segment).read_bytes()[: history.ended.get(segment)]
     history.segments[segment] = SegmentContent()
     damage: list[tuple[int, int]] = []
@@ -139,9 +142,6 @@ def _read_segment(history: History, directory: Path, segment: int, remember: Rem
         )
     if read_to < len(content):
         cut_off(directory, segment, read_to)
-    elif last:
-        # Its writer may have been killed before its fsync, and what is sent from it must survive the power.
-        sync(directory, segment)
     history.segments[segment].size_bytes = read_to
 
 
