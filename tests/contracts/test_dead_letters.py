@@ -1,19 +1,17 @@
 """Dead letters: what the database knows of them, and a look at them on every kind of queue."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.backends.sqs.strict_queue import StrictQueue
 from tests.builders import line, sealed
 
-from omni_etl.backends.database import DatabaseQueue, DatabaseRegistry, open_database
+from omni_etl.backends.database import DatabaseRegistry, open_database
 from omni_etl.backends.database.dead_letters import DatabaseDeadLetters
 from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
 from omni_etl.dead_letters import Burial, ReasonCount
 from omni_etl.envelope import SealedEnvelope
-from omni_etl.queue import Queue, dead_letters, queue_names
+from omni_etl.queue import Queue, dead_letters
 from omni_etl.supervisor.dead_letters import LOOK_SECONDS_MAX, Letters, events_of, lines_of, name_of
 
 DEAD = dead_letters("metrics")
@@ -32,26 +30,6 @@ async def known(database_url: str, clock: ManualClock) -> AsyncIterator[Known]:
     subject = Known(database, clock)
     subject.registry = DatabaseRegistry(database, clock)
     await subject.open()
-    yield subject
-    await subject.close()
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql", "sqs", "sqs-body"])
-async def queue(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Queue]:
-    """An empty, open queue of each kind."""
-
-    def database(url: str) -> Queue:
-        return DatabaseQueue(open_database(url, "queue", clock), clock)
-
-    kinds: dict[str, Callable[[], Queue]] = {
-        "memory": lambda: MemoryQueue(clock),
-        "sqlite": lambda: database(f"sqlite:///{tmp_path}/queue.sqlite"),
-        "postgresql": lambda: database(request.getfixturevalue("postgresql_url")),
-        "sqs": lambda: StrictQueue(clock),
-        "sqs-body": lambda: StrictQueue(clock, payload="body"),
-    }
-    subject = kinds[request.param]()
-    await subject.open(queue_names(["metrics"]))
     yield subject
     await subject.close()
 

@@ -1,14 +1,9 @@
 """The queue's contract, on every backend: at least once, one lease at a time, limits that SQS has."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
-from tests.backends.sqs.strict_queue import StrictQueue
 
-from omni_etl.backends.database import DatabaseQueue, open_database
-from omni_etl.backends.memory import MemoryQueue
 from omni_etl.clock import ManualClock
 from omni_etl.envelope import SealedEnvelope
 from omni_etl.queue import (
@@ -24,26 +19,6 @@ from omni_etl.queue import (
 )
 
 DEAD = dead_letters("metrics")
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql", "sqs", "sqs-body"])
-async def queue(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Queue]:
-    """An empty, open queue of each kind; another kind is one more entry here."""
-
-    def database(url: str) -> Queue:
-        return DatabaseQueue(open_database(url, "queue", clock), clock)
-
-    kinds: dict[str, Callable[[], Queue]] = {
-        "memory": lambda: MemoryQueue(clock),
-        "sqlite": lambda: database(f"sqlite:///{tmp_path}/queue.sqlite"),
-        "postgresql": lambda: database(request.getfixturevalue("postgresql_url")),
-        "sqs": lambda: StrictQueue(clock),
-        "sqs-body": lambda: StrictQueue(clock, payload="body"),
-    }
-    subject = kinds[request.param]()
-    await subject.open(queue_names(["metrics"]))
-    yield subject
-    await subject.close()
 
 
 def sealed(number: int) -> SealedEnvelope:

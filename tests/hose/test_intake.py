@@ -46,6 +46,7 @@ def _post(hose: Served, body: Any, **headers: str) -> tuple[int, dict[str, Any],
         (gzip.compress(ONE + b"\n" + TWO), {"content_encoding": "gzip"}),
         (zstandard.compress(ONE + b"\n" + TWO), {"content_encoding": "zstd"}),
     ],
+    ids=["lines", "array", "text", "untyped", "gzip", "zstd"],
 )
 def test_events_in_any_form_are_accepted(tmp_path: Path, body: bytes, headers: dict[str, str]) -> None:
     """And arrive."""

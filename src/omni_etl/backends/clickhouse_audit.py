@@ -55,13 +55,13 @@ class ClickHouseLedgers:
         return {
             prefix: count
             for some in _pieces(spans)
-            for prefix, count in await self._ask("audit_suppressing", **_suppressing(some, window))
+            for prefix, count, _ in await self._ask("audit_suppressing", **_suppressing(some, window), named=False)
         }
 
     async def suppressing_numbers(self, span: Span, window: Window) -> frozenset[int]:
         """Likewise."""
-        rows = await self._ask("audit_suppressing_numbers", **_suppressing([span], window))
-        return frozenset(int(seq) for _, numbers in rows for seq in numbers)
+        rows = await self._ask("audit_suppressing", **_suppressing([span], window), named=True)
+        return frozenset(int(seq) for *_, numbers in rows for seq in numbers)
 
     async def _event_wounds(self, day: date) -> list[Wound]:
         rows = await self._ask("audit_event_rows", day=day, limit=NAMED_MAX)

@@ -11,7 +11,7 @@ import uvloop
 from omni_etl import settings, telemetry
 from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
-from omni_etl.heap import MIB, keep_heap
+from omni_etl.heap import MIB, keep_heap, settle_heap
 from omni_etl.supervisor.channel import Channel, Unfit
 from omni_etl.supervisor.child import Child, end_with_parent
 from omni_etl.wiring.services import build_service
@@ -20,7 +20,7 @@ from omni_etl.wiring.services import build_service
 async def serve(name: str, descriptor: int) -> None:
     """Build the service and work for the parent at the other end of `descriptor`."""
     end_with_parent(descriptor)
-    keep_heap(kept_bytes=64 * MIB, mapped_bytes=32 * MIB)  # an opened envelope and its columns, with every envelope
+    keep_heap(kept_bytes=256 * MIB, mapped_bytes=None)  # opened envelopes, their columns, and those as an insert's body
     channel = await Channel.over(socket.socket(fileno=descriptor))
     try:
         loaded = settings.load()
@@ -29,6 +29,7 @@ async def serve(name: str, descriptor: int) -> None:
     except SettingsError as error:
         await channel.send(Unfit(error.setting, error.found, error.fix))
         return
+    settle_heap()
     await Child(service=service, channel=channel, clock=SystemClock(), rng=random.SystemRandom()).serve()
 
 

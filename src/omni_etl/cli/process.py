@@ -24,6 +24,7 @@ from omni_etl import telemetry
 from omni_etl.embedded.http_head import BoundedHead
 from omni_etl.embedded.starter import watch_starter
 from omni_etl.errors import OmniError, SettingsError
+from omni_etl.heap import settle_heap
 from omni_etl.settings import Settings
 
 EXIT_FAILED: Final = 1
@@ -98,6 +99,7 @@ async def serve_http(
     context = tls.context() if tls else None
     with _listener(setting, host, port) as listener:
         async with app.router.lifespan_context(app):
+            settle_heap()
             await _serve(app, listener, stop, context)
 
 

@@ -55,6 +55,9 @@ def api(
 
 def store(*, watch_stdin: WatchStdin = False) -> int:
     """Host the embedded ClickHouse (chDB) of one data directory behind ClickHouse's HTTP interface."""
+    from omni_etl.heap import keep_engines_heap
+
+    keep_engines_heap()
     from omni_etl.cli.store import serve
 
     return _role(serve, watch_stdin=watch_stdin)

@@ -8,6 +8,7 @@ from typing import Any
 from omni_etl import telemetry
 from omni_etl.cli.process import EXIT_FAILED
 from omni_etl.errors import OmniError
+from omni_etl.heap import settle_heap
 from omni_etl.settings import Settings
 from omni_etl.supervisor.fleet import Fleet
 from omni_etl.wiring.supervisor import Parent, build_parent
@@ -29,6 +30,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> int:
     opening = asyncio.create_task(parent.open())
     if not await _unless_stopped(opening, stop):
         return 0
+    settle_heap()
     telemetry.get_logger().info("run_started", services=parent.services)
     working = asyncio.create_task(_work(parent, opening.result()))
     try:
