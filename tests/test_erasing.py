@@ -30,6 +30,10 @@ class Engines(WorldRegistry):
         self.events = {date(2026, 11, 24): 2, date(2026, 11, 25): 3}
         self.batches = {"1": Rewritten(rewritten=1, events=2), "2": Rewritten(dropped=1, events=1), "3": Rewritten()}
         self.claimed: set[str] = set()
+        self.splits_at: tuple[str, int] | None = (
+            None  # a batch with such events is split as this one is looked at for that time
+        )
+        self.halves: list[str] = []
         self.segments = 0
         self.entries = 2
         self.fails_at = ""
@@ -73,9 +77,20 @@ class Engines(WorldRegistry):
         """One at a time."""
         return [each for each in sorted(self.batches) if each > after][:1]
 
+    async def recall_replays(self) -> None:
+        """At once."""
+        self.step("replays")
+
+    async def halves_since(self, at_ms: int) -> Sequence[str]:
+        """Under a name that a walk has passed."""
+        return list(self.halves)
+
     async def rewrite(self, ids: Sequence[str], recipient: str) -> Rewritten:
         """Unless it is claimed."""
         [each] = ids
+        if self.splits_at == (each, self.happened.count(f"batch {each}") + 1):
+            self.batches["0"] = Rewritten(rewritten=1, events=4)
+            self.halves = ["0"]
         if each in self.claimed:
             return Rewritten(claimed=(each,))
         self.step(f"batch {each}")
@@ -133,6 +148,14 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     await erasures.close()
 
 
+async def test_a_batch_that_is_split_behind_the_last_walk_does_not_escape(scene: Scene) -> None:
+    """Its half has a name that the walk has passed; it is found by that name, and then everything is walked once more."""
+    scene.engines.splits_at = ("3", 2)
+    receipt = (await scene.erase()).receipt
+    assert (receipt.batch_events, receipt.batches_rewritten) == (7, 2)
+    assert scene.engines.batches["0"] == Rewritten()
+
+
 async def test_what_is_not_yet_a_batch_is_erased_first(scene: Scene) -> None:
     """What is joined meanwhile is found among the batches; the receipt counts its events."""
     scene.engines.segments = 7
@@ -157,7 +180,7 @@ async def test_a_receipt_says_when_and_how_many_of_each(scene: Scene) -> None:
     )
     assert receipt.at_ms < (receipt.finished_at_ms or 0) <= int(scene.clock.now() * 1000)
     batches = ["batch 1", "batch 2", "batch 3"]
-    steps = ["events of 24", "events of 25", "reasons", "segments", *batches]
+    steps = ["events of 24", "events of 25", "reasons", "replays", "segments", *batches]
     assert scene.engines.happened == [*steps, *batches]
     again = (await scene.erase(with_suppressions=True)).receipt
     assert (again.events, again.suppressions, again.id != receipt.id) == (0, 2, True)

@@ -25,6 +25,7 @@ EXPORTS = ["Hose"]
 MIRRORED_ELSEWHERE = {
     # contracts are tested by one suite each, on every backend
     "outbox": "contracts/test_outbox.py",
+    "deliveries": "contracts/test_deliveries.py",
     "replay": "contracts/test_replays.py",
     "backends/database/replays": "contracts/test_replays.py",
     "poster": "contracts/test_poster.py",
@@ -34,6 +35,7 @@ MIRRORED_ELSEWHERE = {
     "supervisor/dead_letters": "contracts/test_dead_letters.py",
     "wiring/dead_letters": "cli/test_dead_letters.py",
     "backends/clickhouse_audit": "auditing/test_steps.py",
+    "embedded/store_writes": "embedded/test_store_host.py",
     "wiring/audit": "e2e/test_audit.py",
     "cli/audit": "e2e/test_audit.py",
     "backends/database/erasures": "contracts/test_erasures.py",

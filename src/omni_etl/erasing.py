@@ -20,6 +20,8 @@ SILENT_SECONDS_MAX: Final = 30.0  # a parent speaks every two
 FOLLOWED_SECONDS: Final = 3.0  # for those who follow the suppression list to hear of the end of its entries
 LOOK_SECONDS: Final = 0.5
 BATCHES_AT_ONCE: Final = 50
+# By which machines' clocks may differ, and a verdict be written later than it was made.
+NOTED_LATE_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,18 @@ class Erasing:
         return await self._noted(replace(receipt, reasons=receipt.reasons + reasons))
 
     async def _rewrite_batches(self, receipt: Receipt, recipient: str) -> Receipt:
-        """Everything in the outbox, again and again until nothing is found: a batch that is split goes on under other ids."""
+        """Everything in the outbox, again and again until nothing is found.
+
+        A batch that is split goes on under other ids, which a walk may have passed: so they are looked at by their names.
+        """
+        await self._parts.outbox.recall_replays()
+        since_ms = int(self._clock.now() * 1000) - NOTED_LATE_MS
         found = await self._parts.outbox.rewrite_segments(recipient)
         receipt = await self._noted(_with(receipt, found)) if found.events else receipt
         while True:
             before, claimed = receipt, list[str]()
             receipt = await self._walk(receipt, recipient, claimed)
+            receipt = await self._rewrite_halves(receipt, recipient, claimed, since_ms=since_ms)
             if receipt == before and not claimed:
                 return receipt
             while claimed:
@@ -110,6 +118,15 @@ class Erasing:
                 await self._clock.sleep(LOOK_SECONDS)
                 ids, claimed = claimed, []
                 receipt = await self._rewrite(receipt, ids, recipient, claimed)
+
+    async def _rewrite_halves(self, receipt: Receipt, recipient: str, claimed: list[str], *, since_ms: int) -> Receipt:
+        """Until no batch was split that was not looked at: what is split after that was looked at before."""
+        seen: set[str] = set()
+        while new := [each for each in await self._parts.outbox.halves_since(since_ms) if each not in seen]:
+            seen.update(new)
+            for start in range(0, len(new), BATCHES_AT_ONCE):
+                receipt = await self._rewrite(receipt, new[start : start + BATCHES_AT_ONCE], recipient, claimed)
+        return receipt
 
     async def _walk(self, receipt: Receipt, recipient: str, claimed: list[str]) -> Receipt:
         """Every batch; `claimed` hears of those that are being tried."""

@@ -128,6 +128,14 @@ class OutboxEraser(Protocol):
         """Of batches that wait or were given up, in order; those that come later may be among them or not."""
         ...
 
+    async def recall_replays(self) -> None:
+        """Whoever is at a page of a replay writes it no more: it may have been read before the store forgot."""
+        ...
+
+    async def halves_since(self, at_ms: int) -> Sequence[str]:
+        """Ids of the halves of all batches that were split since then, whether they are still there or not."""
+        ...
+
     async def rewrite(self, ids: Sequence[str], recipient: str) -> Rewritten:
         """Take the recipient's events out of these batches, in one transaction.
 

@@ -9,15 +9,29 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
+from uuid import UUID, uuid5
 
 from omni_etl.envelope import Envelope
 
+# For which a customer may hold its webhook, by Retry-After; machines may differ by as much again.
+HOLD_SECONDS_MAX: Final = 3_600
 FAILURES_OPEN: Final = 10  # in a row, and a webhook's breaker is open: it gets a probe a while, and nothing else
+HALVES_NAMESPACE: Final = UUID("c1b0c0de-3a57-4d0c-9a44-5f1c6f0e2b90")  # random, fixed for ever
 
 
 def failures_after(failures: int, *, is_probe: bool) -> int:
     """In a row, with one more. Once the breaker is open probes alone count: what was in flight lengthens no pause."""
     return failures + (is_probe or failures < FAILURES_OPEN)
+
+
+def half_ids(batch_id: str) -> tuple[str, str]:
+    """Of the two batches into which this one is split; split again after a crash, or looked for by who erases, they are the same."""
+    return str(uuid5(HALVES_NAMESPACE, f"{batch_id}/0")), str(uuid5(HALVES_NAMESPACE, f"{batch_id}/1"))
+
+
+def held_until_ms(resume_at_ms: int, *, now_ms: float) -> int:
+    """Until when nothing is tried, or 0: it is over, or further away than anybody holds; the clock was wrong as it was written."""
+    return resume_at_ms if 0 < resume_at_ms - now_ms <= 2 * HOLD_SECONDS_MAX * 1000 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,80 +173,6 @@ class Dropped:
     events: int
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A batch that failed at least once, as it was after its last attempt."""
-
-    batch_id: str
-    event_count: int
-    attempts: int  # that failed
-    answer: str  # of the last one: a status, or the reason why none came
-    is_delivered: bool
-    latency_ms: int
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptNote:
-    """One attempt, as it is kept for a while."""
-
-    batch_id: str
-    event_count: int
-    number: int  # from 1; a probe has the number of the attempt that it did not use up
-    at_ms: int
-    latency_ms: int
-    kind: str  # of its verdict
-    answer: str
-    excerpt: str
-    next_at_ms: int | None
-
-
-class Deliveries(Protocol):
-    """What became of attempts, for people to see. Every method raises `UnavailableError` when the database is away."""
-
-    async def open(self) -> None:
-        """Connect and migrate."""
-        ...
-
-    async def close(self) -> None:
-        """Give back connections."""
-        ...
-
-    async def lanes(self, webhook_ids: Collection[str]) -> Mapping[str, Lane]:
-        """Of those for which there ever was a batch."""
-        ...
-
-    async def oldest(self, webhook_ids: Collection[str]) -> Mapping[str, int]:
-        """When the batch that waits for longest was cut, in ms; of those for which one waits."""
-        ...
-
-    async def waiting(self) -> Sequence[Lane]:
-        """Of all webhooks for which something waits, or that are stopped."""
-        ...
-
-    async def troubles(self, webhook_id: str, *, count_max: int) -> Sequence[Trouble]:
-        """Of the last 24 hours, newest first. A batch that went through at once was no trouble."""
-        ...
-
-    async def attempts(
-        self, webhook_id: str, *, count_max: int, batch_id: str | None = None, before_ms: int | None = None
-    ) -> Sequence[AttemptNote]:
-        """Newest first, those of the last day or so."""
-        ...
-
-    async def stop(self, webhook_id: str, reason: str) -> None:
-        """No more attempts for it; its events are kept as before."""
-        ...
-
-    async def resume(self, webhook_id: str) -> bool:
-        """Attempts again, from where they stopped, and as if none had failed. False where nothing held them up."""
-        ...
-
-    async def retry(self, webhook_id: str, *, count_max: int) -> int:
-        """Try now what was given up, as if it were fresh, and what waits for its next attempt; up to so many of each, how many."""
-        ...
-
-
 class Outbox(Protocol):
     """Every method raises `UnavailableError` when the database is away."""
 
@@ -289,8 +229,12 @@ class Outbox(Protocol):
         """Oldest first: what waits beyond `bytes_max`, and what was cut before. A bounded step; to be repeated while it drops."""
         ...
 
+    async def tidy(self) -> None:
+        """What is old leaves, and what a clock that was wrong for a while put off is due: a bounded step, to be repeated."""
+        ...
+
     async def stop(self, webhook_id: str, reason: str) -> None:
-        """See `Deliveries.stop`."""
+        """No more attempts for it; its events are kept as before."""
         ...
 
     async def counts(self) -> OutboxCounts:

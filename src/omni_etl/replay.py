@@ -87,8 +87,11 @@ class Replays(Protocol):
         """A job that nobody works on, the one that waited longest since its last step."""
         ...
 
-    async def step(self, claimed: ClaimedReplay, stride: Stride, *, claim_seconds: int) -> Replay | None:
-        """Batches into the outbox and the job forward, in one transaction. None where the claim lapsed or it was cancelled."""
+    async def step(self, claimed: ClaimedReplay, stride: Stride, *, pause_seconds: float) -> Replay | None:
+        """Batches into the outbox and the job forward, in one transaction, which gives the claim back, due after a pause.
+
+        None where the claim lapsed or the job was cancelled: nothing is written.
+        """
         ...
 
     async def note(self, claimed: ClaimedReplay, *, estimate: int | None = None, trouble: str | None = None) -> None:

@@ -124,7 +124,7 @@ async def finish_next() -> None:
         while (claimed := await replays.claim(claim_seconds=60)) is None:
             await CLOCK.sleep(0.05)
         stride = Stride([batch("once-more", claimed.replay.webhook_id, event_count=2)], 2, None, is_last=True)
-        assert await replays.step(claimed, stride, claim_seconds=60)
+        assert await replays.step(claimed, stride, pause_seconds=0)
 
 
 @pytest.mark.parametrize(

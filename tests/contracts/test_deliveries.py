@@ -12,7 +12,8 @@ from omni_etl.backends.database import DatabaseDeliveries, DatabaseOutbox, open_
 from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.outbox_limits import ATTEMPTS_KEPT_MS, TROUBLES_KEPT_MS
 from omni_etl.clock import ManualClock
-from omni_etl.outbox import AttemptNote, Cut, Deliveries, DueBatch, Lane, Outbox, Trouble, Verdict, Wanted
+from omni_etl.deliveries import AttemptNote, Deliveries, Trouble
+from omni_etl.outbox import Cut, DueBatch, Lane, Outbox, Verdict, Wanted
 
 
 @pytest.fixture
@@ -159,10 +160,10 @@ async def test_what_is_old_is_not_told_and_leaves(
     assert await deliveries.troubles("w", count_max=10) == []
     assert await rows(part) == (1, 1)
     clock.advance(1)
-    await claimed(outbox, "2")
+    await outbox.tidy()
     assert await rows(part) == (0, 0)
     clock.advance(400 * 86_400)
-    await claimed(outbox, "3")
+    await outbox.tidy()
     assert (await deliveries.lanes(["w"]))["w"].failed_at_ms == failed_at_ms
 
 

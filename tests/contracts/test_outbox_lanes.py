@@ -251,6 +251,19 @@ async def test_what_is_too_old_is_dropped(scene: Scene) -> None:
     assert ids(await claim(scene.outbox)) == ["new"]
 
 
+async def test_what_waits_for_its_next_attempt_is_dropped_too(scene: Scene) -> None:
+    """A customer that takes one in ten leaves a backlog of retries, none of them due for hours: the limit is one of them too."""
+    for each in await scene.claimed(4):
+        await scene.outbox.settle(each, retry(36_000))
+    await scene.put("tried")
+    [tried] = await claim(scene.outbox)
+    one = (await scene.lane()).waiting_bytes // 5
+    assert await scene.outbox.drop_overflow("w", bytes_max=3 * one, cut_after_ms=0) == Dropped(2, 20)
+    assert await scene.outbox.drop_overflow("w", bytes_max=0, cut_after_ms=0) == Dropped(2, 20)
+    assert await scene.outbox.settle(tried, delivered())
+    assert (await scene.lane()).waiting_bytes == 0
+
+
 async def test_two_who_drop_at_once_drop_no_more_than_one(scene: Scene) -> None:
     """A limit is reached once."""
     await scene.put(*map(str, range(40)))

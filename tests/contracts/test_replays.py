@@ -56,12 +56,18 @@ async def test_a_step_moves_batches_and_place_together(replays: Replays, part: D
     assert claimed is not None
     assert claimed.replay == JOB
     stride = Stride([batch("a", event_count=3), batch("b", event_count=2)], found=6, after=PLACE, is_last=False)
-    moved = await replays.step(claimed, stride, claim_seconds=30)
+    moved = await replays.step(claimed, stride, pause_seconds=1.5)
     assert moved == replace(JOB, found=6, sent=5, batches=2, after=PLACE)
     assert await waiting(part, clock) == (2, 5)
     lanes = await DatabaseDeliveries(part, clock).lanes(["w"])
     assert (lanes["w"].waiting_batches, lanes["w"].waiting_events) == (2, 5)
-    done = await replays.step(replace(claimed, replay=moved), Stride((), 0, None, is_last=True), claim_seconds=30)
+    assert await replays.step(claimed, stride, pause_seconds=0) is None  # the claim was given back with the step
+    assert await replays.claim(claim_seconds=30) is None
+    clock.advance(1.5)
+    again = await replays.claim(claim_seconds=30)
+    assert again is not None
+    assert again.replay == moved
+    done = await replays.step(again, Stride((), 0, None, is_last=True), pause_seconds=0)
     assert done is not None
     assert (done.state, done.after, done.finished_at_ms) == ("done", PLACE, int(clock.now() * 1000))
     assert await replays.claim(claim_seconds=30) is None
@@ -77,12 +83,12 @@ async def test_one_holder_at_a_time(replays: Replays, part: Database, clock: Man
     second = await replays.claim(claim_seconds=30)
     assert second is not None
     stride = Stride([batch("a")], found=1, after=PLACE, is_last=False)
-    assert await replays.step(first, stride, claim_seconds=30) is None
+    assert await replays.step(first, stride, pause_seconds=0) is None
     assert await waiting(part, clock) == (0, 0)
-    assert await replays.step(second, stride, claim_seconds=30) is not None
     await replays.note(first, trouble="of yesterday")
     await replays.note(second, estimate=9, trouble="the store is away")
     await replays.note(second)
+    assert await replays.step(second, stride, pause_seconds=0) is not None
     told = await replays.find("w", "job")
     assert told is not None
     assert (told.estimate, told.trouble) == (9, None)
@@ -93,12 +99,28 @@ async def test_what_was_cancelled_writes_no_more(replays: Replays, part: Databas
     await replays.begin(JOB)
     claimed = await replays.claim(claim_seconds=30)
     assert claimed is not None
-    assert await replays.step(claimed, Stride([batch("a")], 1, PLACE, is_last=False), claim_seconds=30)
+    assert await replays.step(claimed, Stride([batch("a")], 1, PLACE, is_last=False), pause_seconds=0)
+    claimed = await replays.claim(claim_seconds=30)
+    assert claimed is not None
     assert not await replays.cancel("x", "job")
     assert await replays.cancel("w", "job")
     assert not await replays.cancel("w", "job")
-    assert await replays.step(claimed, Stride([batch("b")], 1, PLACE, is_last=False), claim_seconds=30) is None
+    assert await replays.step(claimed, Stride([batch("b")], 1, PLACE, is_last=False), pause_seconds=0) is None
     assert await waiting(part, clock) == (1, 1)
     told = await replays.find("w", "job")
     assert told is not None
     assert (told.state, told.finished_at_ms) == ("cancelled", int(clock.now() * 1000))
+
+
+async def test_the_job_that_waited_longest_comes_next(replays: Replays, clock: ManualClock) -> None:
+    """Not the one that just had its turn: a large job holds up no other."""
+    for name in ("large", "small"):
+        await replays.begin(replace(JOB, id=name))
+    turns = []
+    for _ in range(4):
+        claimed = await replays.claim(claim_seconds=30)
+        assert claimed is not None
+        turns.append(claimed.replay.id)
+        await replays.step(claimed, Stride((), 1, PLACE, is_last=False), pause_seconds=0.01)
+        clock.advance(1)
+    assert sorted(turns[:2]) == sorted(turns[2:]) == ["large", "small"]

@@ -43,10 +43,10 @@ from omni_etl.api.suppression_changes import Readers
 from omni_etl.api.suppression_check import QuickCheck
 from omni_etl.audit import Audits
 from omni_etl.clock import Clock
+from omni_etl.deliveries import Deliveries
 from omni_etl.errors import UnavailableError
 from omni_etl.event_search import EventSearch
 from omni_etl.keys import Keys
-from omni_etl.outbox import Deliveries
 from omni_etl.poster import Poster
 from omni_etl.replay import Replays
 from omni_etl.reports import Reports

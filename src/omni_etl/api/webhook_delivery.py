@@ -17,13 +17,15 @@ from omni_etl.api.event_documentation import documented
 from omni_etl.api.parameters import Parameters
 from omni_etl.api.webhook_probe import error_code, probe, with_new_token
 from omni_etl.api.webhooks import ANSWERS_OF_ONE, MODIFY, VIEW, found_for, parameters_of, unknown
+from omni_etl.deliveries import AttemptNote
 from omni_etl.event import GROUP_OF
-from omni_etl.outbox import FAILURES_OPEN, AttemptNote, Lane
+from omni_etl.outbox import FAILURES_OPEN, Lane, held_until_ms
 from omni_etl.services.webhooks.verdict import stops_at_ms
 from omni_etl.webhook import RetrySchedule, Webhook
 
 ATTEMPTS_MAX: Final = 1_000
 RETRIES_MAX: Final = 500  # batches of one transaction, see backends/database/engine.py
+BATCH_EVENTS_LEAST: Final = 10  # a batch for each event costs all who share the outbox twenty times as much
 BATCH_EVENTS_MOST: Final = 10_000
 PAUSED: Final = "paused"
 
@@ -43,7 +45,7 @@ class DeliveryWish(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     retry_schedule: RetrySchedule | None = None
-    batch_events_max: Annotated[int | None, Field(ge=1, le=BATCH_EVENTS_MOST)] = None
+    batch_events_max: Annotated[int | None, Field(ge=BATCH_EVENTS_LEAST, le=BATCH_EVENTS_MOST)] = None
 
 
 @router.get("/webhooks/{webhook_id}/delivery", responses=ANSWERS_OF_ONE, openapi_extra=_ONE)
@@ -139,7 +141,7 @@ def described(webhook: Webhook, lane: Lane, *, oldest_ms: int | None, now_ms: in
         "dropped": {"events": lane.dropped_events},
         "failures_in_a_row": lane.failures,
         "failing_since": moment(lane.failing_since_ms),
-        "next_attempt_not_before": moment(lane.resume_at_ms) if lane.resume_at_ms > now_ms else None,
+        "next_attempt_not_before": moment(held_until_ms(lane.resume_at_ms, now_ms=now_ms) or None),
         "stops_at": None if lane.stopped_at_ms else moment(stops_at_ms(lane.failing_since_ms)),
         "stopped_at": moment(lane.stopped_at_ms),
         "stopped_reason": lane.stopped_reason,

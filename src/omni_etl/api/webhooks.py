@@ -21,7 +21,8 @@ from omni_etl.api.parameters import Parameters
 from omni_etl.api.problems import plain
 from omni_etl.api.webhook_members import ChangedWebhook, NewWebhook, changed, made, shown
 from omni_etl.api.webhook_probe import PROBE, error_code, probe, with_new_token
-from omni_etl.outbox import Lane, Trouble
+from omni_etl.deliveries import Trouble
+from omni_etl.outbox import Lane
 from omni_etl.webhook import Webhook
 
 VIEW: Final = "webhooks/view"

@@ -11,6 +11,7 @@ import io
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
@@ -19,6 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from omni_etl.backends.name_lookup import ThreadedNames
 from omni_etl.clock import Clock
 from omni_etl.poster import Answer
 
@@ -62,7 +64,7 @@ class AiohttpPoster:
                 connector=aiohttp.TCPConnector(
                     limit=self._connections_max,
                     keepalive_timeout=KEEPALIVE_SECONDS,
-                    resolver=self._resolver,
+                    resolver=self._resolver or ThreadedNames(threads_max=self._connections_max, clock=self._clock),
                     socket_factory=self._guarded_socket,
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -112,7 +114,8 @@ class AiohttpPoster:
         if text.isascii() and text.isdigit():
             return float(text[:10])
         try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock.now())
+            when = parsedate_to_datetime(text)  # one without a zone is UTC (RFC 9110, 5.6.7), not the machine's
+            return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - self._clock.now())
         except (ValueError, OverflowError):
             return None
 

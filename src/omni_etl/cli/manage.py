@@ -17,10 +17,10 @@ from rich.table import Column, Table
 from omni_etl import settings
 from omni_etl.cli.status import Data, loaded
 from omni_etl.clock import Clock, SystemClock
+from omni_etl.deliveries import Deliveries
 from omni_etl.errors import SettingsError
 from omni_etl.event import SUBACCOUNT_ID_MAX, TYPES
 from omni_etl.keys import GRANTS, Keys
-from omni_etl.outbox import Deliveries
 from omni_etl.registry import Registry
 from omni_etl.webhook import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, Webhooks
 

@@ -21,7 +21,7 @@ from omni_etl.clock import SystemClock
 from omni_etl.errors import SettingsError
 
 if TYPE_CHECKING:
-    from omni_etl.outbox import Deliveries
+    from omni_etl.deliveries import Deliveries
     from omni_etl.replay import Replay, Replays
     from omni_etl.webhook import Webhook, Webhooks
 

@@ -15,10 +15,11 @@ from omni_etl.backends.database.secret_box import HOW, SETTING, SecretBox, key_o
 from omni_etl.backends.database.suppression_list import DatabaseSuppressionList
 from omni_etl.backends.database.webhooks import DatabaseWebhooks
 from omni_etl.clock import Clock
+from omni_etl.deliveries import Deliveries
 from omni_etl.erasure import Erasures
 from omni_etl.errors import SettingsError
 from omni_etl.keys import Keys
-from omni_etl.outbox import Deliveries, Outbox
+from omni_etl.outbox import Outbox
 from omni_etl.queue import Queue
 from omni_etl.registry import Registry
 from omni_etl.settings import Settings

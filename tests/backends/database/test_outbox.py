@@ -14,7 +14,7 @@ from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.outbox import OPEN_SEGMENTS, TAKE, DatabaseOutbox
 from omni_etl.backends.database.outbox_batches import OPEN
 from omni_etl.backends.database.outbox_lanes import DUE
-from omni_etl.backends.database.outbox_limits import FIRST, GIVEN_UP_KEPT_MS
+from omni_etl.backends.database.outbox_limits import FIRST, FREE, GIVEN_UP_KEPT_MS
 from omni_etl.backends.database.sqlite import Sqlite
 from omni_etl.clock import ManualClock
 from omni_etl.outbox import Cut, OutboxCounts
@@ -107,10 +107,10 @@ async def test_what_was_given_up_is_kept_two_weeks(outbox_part: Database, clock:
     [due] = await claim(outbox)
     await outbox.settle(due, given_up())
     clock.advance(GIVEN_UP_KEPT_MS / 1000 - 60)
-    await outbox.put(envelope([line()], seq=2), Cut())
+    await outbox.tidy()
     assert await figures(outbox_part, "SELECT count(*) FROM outbox_bodies") == 1
     clock.advance(120)
-    await outbox.put(envelope([line()], seq=3), Cut())
+    await outbox.tidy()
     assert await figures(outbox_part, "SELECT count(*) FROM outbox_bodies") == 0
     assert (await outbox.counts()).given_up_batches == 1
 
@@ -138,7 +138,7 @@ async def test_a_long_backlog_costs_a_look_nothing(outbox_part: Database) -> Non
     """What is due and what may be joined is read from an index, in its order: SQLite would read and sort whole tables."""
     if not isinstance(outbox_part.product, Sqlite):
         return
-    for statement in (DUE, OPEN_SEGMENTS, OPEN, FIRST, TAKE):
+    for statement in (DUE, OPEN_SEGMENTS, OPEN, FIRST, FREE, TAKE):
         steps = await plan(outbox_part, str(statement.compile(dialect=sqlite_dialect())))
         assert not [each for each in steps if "TEMP B-TREE" in each]
         allowed = {"SCAN outbox_lanes", "SCAN first"}  # a row for each webhook, and what was just found

@@ -12,9 +12,11 @@ from tests.outboxes import claim, closing, delivered, given_up, retry
 
 from omni_etl.backends.database import DatabaseOutbox, DatabaseOutboxEraser, open_database
 from omni_etl.backends.database.outbox_erasing import SEGMENTS_AT_ONCE
+from omni_etl.backends.database.replays import DatabaseReplays
 from omni_etl.clock import ManualClock
 from omni_etl.erasure import Rewritten
-from omni_etl.outbox import Batch, Cut, DueBatch, Segment
+from omni_etl.outbox import Batch, Cut, DueBatch, Segment, half_ids
+from omni_etl.replay import Replay, Stride
 
 WHO = "a@x.test"
 
@@ -23,7 +25,7 @@ class Scene:
     """An outbox, and who erases from it."""
 
     def __init__(self, database_url: str, clock: ManualClock) -> None:
-        database = open_database(database_url, "outbox", clock)
+        database = self.database = open_database(database_url, "outbox", clock)
         self.clock = clock
         self.outbox = DatabaseOutbox(database, clock)
         self.eraser = DatabaseOutboxEraser(database, clock)
@@ -193,3 +195,30 @@ async def test_erasing_and_closing_at_once_leave_none_of_them(scene: Scene) -> N
     found = sorted(each for due in await scene.due() for each in recipients(due))
     assert found == sorted(f"{round_}-{at}@x.test" for round_ in range(15) for at in range(9))
     assert (await scene.outbox.counts()).waiting_events == len(found)
+
+
+async def test_halves_are_known_by_name(scene: Scene) -> None:
+    """Those of every split since then, by the note that was written with it."""
+    await scene.put(outboxes.batch("old"), outboxes.batch("a"), outboxes.batch("b"))
+    due = {each.batch.id: each for each in await scene.due()}
+    await scene.outbox.settle(due["old"], outboxes.split(outboxes.batch("x"), outboxes.batch("y")))
+    scene.clock.advance(60)
+    began_ms = int(scene.clock.now() * 1000)
+    await scene.outbox.settle(due["a"], outboxes.split(outboxes.batch("1"), outboxes.batch("2")))
+    await scene.outbox.settle(due["b"], retry(1))
+    assert sorted(await scene.eraser.halves_since(began_ms)) == sorted(half_ids("a"))
+    assert len(await scene.eraser.halves_since(0)) == 4
+
+
+async def test_a_page_of_a_replay_that_was_read_before_is_not_written(scene: Scene) -> None:
+    """Its events may have been read before the store forgot them; the next one reads it anew."""
+    replays = DatabaseReplays(scene.database, scene.clock)
+    await replays.begin(Replay("job", "w", 0, 1, 1, "waiting", 0))
+    reading = await replays.claim(claim_seconds=60)
+    assert reading is not None
+    await scene.eraser.recall_replays()
+    page = Stride([outboxes.batch("a")], 1, None, is_last=True)
+    assert await replays.step(reading, page, pause_seconds=0) is None
+    anew = await replays.claim(claim_seconds=60)
+    assert anew is not None
+    assert await replays.step(anew, page, pause_seconds=0) is not None

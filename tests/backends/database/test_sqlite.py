@@ -72,6 +72,51 @@ async def test_a_directory_that_vanishes_is_waited_for(control: Database, tmp_pa
     assert await names(control) == ["one", "two"]
 
 
+@pytest.mark.parametrize("has_mount_point", [False, True])
+async def test_a_file_that_is_gone_is_not_made_anew(
+    tmp_path: Path, clock: ManualClock, *, has_mount_point: bool
+) -> None:
+    """By no other process either: whoever looks or starts meanwhile waits, and those that run find their own file again."""
+    directory = tmp_path / "database"
+    running = open_database(f"sqlite:///{directory}", "control", clock)
+    await running.open("test")
+    await write(running, "one")
+    moved = directory.rename(tmp_path / "moved")
+    if has_mount_point:
+        directory.mkdir()
+    another = open_database(f"sqlite:///{directory}", "control", clock)
+    with pytest.raises(UnavailableError, match="is its disk mounted"):
+        await another.open("test")
+    assert directory.exists() is has_mount_point
+    if has_mount_point:
+        directory.rmdir()
+    moved.rename(directory)
+    await another.open("test")
+    await write(running, "two")
+    assert await names(another) == ["one", "two"]
+    await running.close("test")
+    await another.close("test")
+
+
+async def test_a_file_that_was_taken_away_for_good_is_made_anew(tmp_path: Path, clock: ManualClock) -> None:
+    """By whoever removes the mark that the message names."""
+    database = open_database(f"sqlite:///{tmp_path / 'database'}", "control", clock)
+    await database.open("test")
+    await database.close("test")
+    shutil.rmtree(tmp_path / "database")
+    sqlite.made_mark(path(database)).unlink()
+    again = open_database(f"sqlite:///{tmp_path / 'database'}", "control", clock)
+    await again.open("test")
+    assert await names(again) == []
+    await again.close("test")
+
+
+def test_a_mark_lies_beside_the_directory() -> None:
+    """Where a lost mount does not take it along; in the root beside the file itself."""
+    assert sqlite.made_mark(Path("/a/queue/queue.sqlite")) == Path("/a/.queue-queue.sqlite.made")
+    assert sqlite.made_mark(Path("/queue.sqlite")) == Path("/.-queue.sqlite.made")
+
+
 async def test_a_replaced_file_takes_the_next_write(control: Database, tmp_path: Path) -> None:
     """A connection to the file that was there before would write where nobody reads."""
     await write(control, "one")

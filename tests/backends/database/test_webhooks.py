@@ -4,15 +4,17 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
+from tests.backends.database.conftest import away
 from tests.secret_boxes import BOX
 
 from omni_etl.backends.database.engine import Database, open_database
 from omni_etl.backends.database.secret_box import SecretBox
 from omni_etl.backends.database.tables import webhooks as table
-from omni_etl.backends.database.webhooks import DatabaseWebhooks
+from omni_etl.backends.database.webhooks import KNOWN_SECONDS_MAX, DatabaseWebhooks
 from omni_etl.clock import ManualClock
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.webhook import TokenRequest, Webhook, new_signing_secret
@@ -54,6 +56,61 @@ async def test_a_change_is_seen_by_others(control: Database, clock: ManualClock,
     await other.close("other")
 
 
+async def test_the_list_is_read_again_where_something_changed(
+    control: Database, clock: ManualClock, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, whoever changed it and however; else the same list is given, for the price of one row."""
+    other_part = open_database(database_url, "control", clock)
+    await other_part.open("other")
+    kept, other = DatabaseWebhooks(control, clock, BOX), DatabaseWebhooks(other_part, clock, BOX)
+    reads, read = 0, control.read
+
+    async def counted(work: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(work)
+
+    monkeypatch.setattr(control, "read", counted)
+    await other.put(PLAIN)
+    assert await kept.all() == [PLAIN]
+    reads = 0
+    first = await kept.all()
+    assert [await kept.all() is first for _ in range(5)] == [True] * 5
+    assert reads == 0
+    named = replace(PLAIN, name="other name")
+    assert await other.change(PLAIN, named)
+    assert await kept.all() == [named]
+    rotated = await other.rotate("w", overlap_seconds=0)
+    assert await kept.all() == [rotated]
+    await other.put(replace(PLAIN, id="x"))
+    assert len(await kept.all()) == 2
+    await other.delete("w")
+    assert [each.id for each in await kept.all()] == ["x"]
+    assert reads == 4
+    await other_part.close("other")
+
+
+async def test_a_change_by_an_older_program_is_seen_within_a_second(control: Database, clock: ManualClock) -> None:
+    """It moves no version; for as long one may run beside this program's."""
+    kept = DatabaseWebhooks(control, clock, BOX)
+    await kept.put(PLAIN)
+    await kept.all()
+    async with control.writing() as connection:
+        await connection.execute(update(table).values(name="by hand"))
+    clock.advance(KNOWN_SECONDS_MAX)
+    assert [each.name for each in await kept.all()] == ["by hand"]
+
+
+async def test_a_list_that_cannot_be_read_is_no_list(control: Database, clock: ManualClock) -> None:
+    """Also where it is known: who matches by it must know that it holds."""
+    kept = DatabaseWebhooks(control, clock, BOX)
+    await kept.put(PLAIN)
+    assert await kept.all() == [PLAIN]
+    async with away(control):
+        with pytest.raises(UnavailableError):
+            await kept.all()
+
+
 async def test_nothing_secret_lies_in_the_database(control: Database, clock: ManualClock) -> None:
     """However it came there: put, changed, rotated."""
     kept = DatabaseWebhooks(control, clock, BOX)
@@ -76,6 +133,7 @@ async def test_secrets_cannot_change_rows(control: Database, clock: ManualClock)
     sealed = select(table.c.auth_header).where(table.c.id == "w").scalar_subquery()
     async with control.writing() as connection:
         await connection.execute(update(table).where(table.c.id == "v").values(auth_header=sealed))
+    clock.advance(KNOWN_SECONDS_MAX)  # nobody moved the version
     for asking in (kept.all(), kept.find("v")):
         with pytest.raises(UnavailableError, match="auth_header of webhook v does not open") as refused:
             await asking

@@ -69,6 +69,22 @@ async def test_a_delivered_batch_leaves(
     assert (counts.waiting_batches, counts.delivered_batches, counts.delivered_events) == (0, 1, 7)
 
 
+async def test_an_echo_puts_no_secret_into_the_log_of_attempts(
+    attempts: Attempts,
+    lane: WebhookLane,
+    outbox: StumblingOutbox,
+    customer: CustomerPoster,
+    webhooks: DatabaseWebhooks,
+    clock: ManualClock,
+) -> None:
+    """Who may look at attempts may not look at secrets; what the server says besides is kept."""
+    await webhooks.put(replace(HOOK, auth_token="hush-token", auth_header="Bearer hush-bearer"))
+    customer.answers.append(Answer(401, "401", body=b"no: Bearer hush-bearer, hush-token"))
+    await attempts.make(await claimed(outbox), lane, begin_by=math.inf, until=math.inf)
+    [note] = await DatabaseDeliveries(outbox.watched, clock).attempts("w", count_max=9)
+    assert (note.answer, note.excerpt) == ("401", "no: ***, ***")
+
+
 async def test_what_waited_too_long_for_the_database_is_not_sent(
     attempts: Attempts, lane: WebhookLane, outbox: StumblingOutbox, customer: CustomerPoster, clock: ManualClock
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -274,3 +275,25 @@ async def test_an_outbox_that_is_away_is_not_asked_all_the_time(desk: Desk) -> N
     desk.scene.outbox.is_away = False
     await desk.close()
     assert await desk.closed() == [100]
+
+
+async def test_what_was_joined_before_an_outage_is_tried_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of several transactions, of which the second finds the outbox away: the first one's batches do not wait for it."""
+    names = [f"https://w{number:02}.test/" for number in range(CLOSED_MAX + 1)]
+    desk.scene.table.rows |= {each: Webhook(each, each, each, TYPES) for each in names}
+    desk.scene.lanes.is_running = True
+    for name in names:
+        await desk.lay(1, to=name)
+    desk.scene.clock.advance(2)
+    join, joins = desk.scene.outbox.join, 0
+
+    async def away_at_the_second(*closings: Any, **claim: Any) -> list[DueBatch]:
+        nonlocal joins
+        joins += 1
+        if joins == 2:
+            raise UnavailableError("away")
+        return await join(*closings, **claim)
+
+    monkeypatch.setattr(desk.scene.outbox, "join", away_at_the_second)
+    assert len(await desk.close()) == CLOSED_MAX
+    assert len(await desk.close()) == 1

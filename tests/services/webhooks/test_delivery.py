@@ -23,7 +23,7 @@ TWENTY = [f"{number:02}" for number in range(20)]
 def proven(scene: Scene) -> Scene:
     """Its good customer is known to be well, and bears what one webhook may have."""
     lane = scene.lanes.lane(GOOD)
-    lane.is_proven, lane.limit = True, 6.0
+    lane.is_known, lane.is_proven, lane.limit = True, True, 6.0
     return scene
 
 
@@ -91,6 +91,18 @@ async def test_memory_holds_no_more_than_allowed(scene: Scene) -> None:
     scene.nothing_is_held()
 
 
+async def test_what_a_look_claimed_counts_as_memory_too(scene: Scene) -> None:
+    """Until its attempt ends: so much less is kept of what comes meanwhile."""
+    scene.customer.hanging.add(BAD)
+    await scene.put("a", to=BAD, size_bytes=FRESH_BYTES_MAX)
+    scene.delivery.wake()
+    await scene.rest()
+    assert (scene.customer.ids, scene.lanes.fresh_bytes) == (["a"], FRESH_BYTES_MAX)
+    scene.customer.released.set()
+    await scene.delivered(1)
+    scene.nothing_is_held()
+
+
 async def test_what_waits_in_the_outbox_comes_before_what_is_fresh(proven: Scene) -> None:
     """Behind with its work, delivery keeps nothing new of this webhook in memory; of others it does."""
     proven.lanes.lane(GOOD).limit = 4.0
@@ -100,7 +112,7 @@ async def test_what_waits_in_the_outbox_comes_before_what_is_fresh(proven: Scene
     await proven.rest()
     await proven.send("new")
     await proven.send("other", to=BAD)
-    assert proven.lanes.fresh_bytes == 2
+    assert proven.lanes.fresh_bytes == 4 * 2 + 2  # four that a look claimed, and the other's
     await proven.rest()
     assert proven.customer.ids[-1] == "other"
     proven.customer.hanging.clear()
@@ -440,6 +452,7 @@ async def test_a_full_backlog_loses_its_oldest(tmp_path: Path) -> None:
         assert (lane.dropped_events, lane.waiting_events) == (140 - lane.waiting_events, 7 * lane.waiting_batches)
         dropped = [each for each in logs if each["event"] == "webhook_events_dropped"]
         assert sum(each["events"] for each in dropped) == lane.dropped_events
+        assert len(dropped) == 1
         assert {each["log_level"] for each in dropped} == {"error"}
         await scene.deliveries.resume(BAD)
         await scene.delivered(lane.waiting_batches)

@@ -140,3 +140,22 @@ def test_what_is_under_way_here_is_not_forgotten() -> None:
     assert (subject.failures, subject.resume_at_ms, subject.is_stopped) == (4, 50, True)
     subject.hear(Lane("w", resume_at_ms=80))
     assert subject.resume_at_ms == 80
+
+
+def test_a_hold_of_a_wrong_clock_is_none() -> None:
+    """Nobody holds for two hours; who is told to wait for a year would never be tried again."""
+    held, wrong = lane(resume_at_ms=3_600_000), lane(resume_at_ms=365 * 86_400_000)
+    assert (held.slots(1), held.slots(3_600_000), wrong.slots(1)) == (0, 1, 1)
+    assert (held.is_free(1), wrong.is_free(1)) == (False, True)
+
+
+def test_a_restart_makes_nobody_a_stranger() -> None:
+    """What the outbox remembers counts until this process knows better."""
+    well, never, failed = lane(), lane(), lane()
+    well.hear(Lane("w", succeeded_at_ms=5, failed_at_ms=4))
+    never.hear(Lane("w"))
+    failed.hear(Lane("w", succeeded_at_ms=3, failed_at_ms=4, failures=1))
+    assert [each.is_proven for each in (well, never, failed)] == [True, False, False]
+    answered(well, OVERLOADED[2])
+    well.hear(Lane("w", succeeded_at_ms=5))
+    assert not well.is_proven

@@ -232,7 +232,7 @@ async def test_reserved_slots_are_taken(make: Callable[..., Office]) -> None:
     await turn()
     assert (office.begun, office.lanes.room(office.lanes.lane("b"))) == ([], 0)
     [claimed] = [DueBatch(Batch("a9", "a", "", {}, b"x", 1), "c", 0, 0)]
-    office.lanes.begin(claimed, UNTIL, slot=slots.pop())
+    office.lanes.begin(claimed, UNTIL, slot=slots.pop(), size_bytes=0)
     office.lanes.give_back(slots)
     await turn()
     assert office.begun == ["a9", "b0", "b1"]
@@ -280,7 +280,8 @@ async def test_held_ones_stand_in_nobodys_way(make: Callable[..., Office]) -> No
     office.well("z")
     office.bring("a", 2)
     await turn()
-    assert len(office.lanes._ready) == 0
+    assert not office.lanes._well
+    assert not office.lanes._others
     office.bring("z", 1)
     await turn()
     await office.end("a0")

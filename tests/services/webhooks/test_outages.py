@@ -68,17 +68,38 @@ async def test_three_poisons_are_parked_and_no_more(scene: Scene) -> None:
     assert (counts.waiting_events, counts.delivered_events, counts.given_up_events) == (0, 97, 3)
 
 
-async def test_who_refuses_everything_loses_nothing(scene: Scene) -> None:
-    """A customer that deployed a fault for a day: the breaker opens before anything is cut to pieces and parked."""
+@pytest.mark.parametrize(("events", "pause_seconds"), [(100, 0), (2, 0), (100, 30), (3, 30), (2, 600), (1, 30)])
+async def test_who_refuses_everything_loses_nothing(scene: Scene, events: int, pause_seconds: int) -> None:
+    """A customer that deployed a fault for a day: nothing is parked, however few events it gets, and however seldom."""
+    await put(scene, numbered("well", 1))
+    await scene.delivered(1)
+    scene.customer.taken.clear()
+    scene.clock.advance(1)
     end = scene.clock.monotonic() + DAY
     scene.customer.answer_of = lambda _: REFUSED if scene.clock.monotonic() < end else OK
-    await put(scene, *(numbered(f"b{number}", 100) for number in range(20)))
+    for number in range(20):
+        await put(scene, numbered(f"b{number}", events))
+        await scene.rest()
+        scene.clock.advance(pause_seconds)
     await scene.until(lambda: scene.clock.monotonic() > end, step_seconds=600)
-    await scene.until(lambda: len(taken(scene)) >= 2_000, step_seconds=15)
+    await scene.until(lambda: len(taken(scene)) >= 20 * events, step_seconds=15)
     await scene.rest()
     counts = await scene.counts()
-    assert (counts.delivered_events, counts.waiting_events, counts.given_up_events) == (2_000, 0, 0)
-    assert Counter(taken(scene)) == dict.fromkeys(range(100), 20)
+    assert (counts.delivered_events, counts.waiting_events, counts.given_up_events) == (20 * events + 1, 0, 0)
+    assert Counter(taken(scene)) == dict.fromkeys(range(events), 20)
+
+
+async def test_two_poisons_side_by_side_are_parked_though_nothing_else_comes(scene: Scene) -> None:
+    """They are tried by their schedule until something went through that came after them; then once more."""
+    scene.customer.answer_of = lambda post: REFUSED if json.loads(post.body) != [7] else OK
+    await put(scene, numbered("pair", 2))
+    await scene.until(lambda: len(scene.customer.posts) >= 5, step_seconds=1)
+    assert (await scene.counts()).given_up_events == 0
+    await put(scene, Batch("well", GOOD, GOOD, {}, b"[7]", 1))
+    await scene.until(lambda: len(scene.customer.posts) >= 8, step_seconds=10)
+    await scene.rest()
+    counts = await scene.counts()
+    assert (counts.delivered_events, counts.given_up_events, counts.waiting_events) == (1, 2, 0)
 
 
 async def test_after_ten_failures_only_probes(scene: Scene) -> None:
@@ -128,7 +149,7 @@ async def test_a_short_absence_pauses_for_half_a_minute(tmp_path: Path) -> None:
     async with opened(tmp_path, DeliveryLimits(100, 50, attempt_seconds_max=10.0)) as scene:
         await scene.start()
         lane = scene.lanes.lane(GOOD)
-        lane.is_proven, lane.limit = True, 30.0
+        lane.is_known, lane.is_proven, lane.limit = True, True, 30.0
         scene.customer.hanging.add(GOOD)
         await put(scene, *(numbered(f"b{number:02}", 5) for number in range(60)))
         await scene.rest()
@@ -237,6 +258,26 @@ async def test_ninety_customers_that_hang_cost_ten_nothing(tmp_path: Path) -> No
             assert sorted(each for each in begun if each in healthy) == healthy
             scene.clock.advance(0.1)
         assert (await scene.counts()).delivered_batches == 210
+        scene.customer.released.set()
+
+
+async def test_after_a_restart_who_was_well_waits_for_nobody(tmp_path: Path) -> None:
+    """Thirty customers hang, more than the strangers' share of slots; the next process posts to the healthy one at once."""
+    names = [f"https://h{number:02}.test/" for number in range(30)]
+    async with opened(tmp_path, DeliveryLimits(16, 4, attempt_seconds_max=10.0)) as scene:
+        scene.table.rows |= {each: Webhook(each, each, each, TYPES) for each in names}
+        await scene.start()
+        await put(scene, numbered("before", 1))
+        await scene.delivered(1)
+        await scene.stop()
+        scene.made()
+        scene.customer.hanging = set(names)
+        for name in names:
+            await put(scene, *(numbered(f"{name}{number}", 1, to=name) for number in range(3)))
+        await put(scene, numbered("after", 1))
+        await scene.start()
+        took = await scene.until(lambda: "after" in scene.customer.ids, step_seconds=0.1)
+        assert took <= POLL_SECONDS
         scene.customer.released.set()
 
 

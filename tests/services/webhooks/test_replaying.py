@@ -9,7 +9,6 @@ from pathlib import Path
 import orjson
 import pytest
 from tests.builders import line
-from tests.services.webhooks.fakes import let_pass
 
 from omni_etl.backends.database import DatabaseOutbox, DatabaseWebhooks, open_database
 from omni_etl.backends.database.replays import DatabaseReplays
@@ -18,7 +17,7 @@ from omni_etl.errors import UnavailableError
 from omni_etl.event import TYPES
 from omni_etl.event_search import LINES_MAX, EventQuery, Place
 from omni_etl.outbox import DueBatch, Wanted
-from omni_etl.replay import ClaimedReplay, Replay
+from omni_etl.replay import Replay
 from omni_etl.services.webhooks.match import BODY_BYTES_MAX
 from omni_etl.services.webhooks.replaying import CLAIM_SECONDS, Replaying, batches_of
 from omni_etl.services.webhooks.subscriptions import Subscriptions
@@ -34,6 +33,7 @@ class Stored:
 
     events: list[bytes] = field(default_factory=list)
     outages: int = 0
+    bad_ranges: set[int] = field(default_factory=set)  # whose end is one of these meet an error that is ours
     asked: list[EventQuery] = field(default_factory=list)
 
     async def open(self) -> None:
@@ -50,6 +50,8 @@ class Stored:
         if self.outages:
             self.outages -= 1
             raise UnavailableError("the store is away")
+        if query.to_ms in self.bad_ranges:
+            raise KeyError("an error of ours")
         places = [Place(1_000 + at, "k", at) for at in reversed(range(len(self.events)))]
         return [each for each in places if after is None or each < after][:count_max]
 
@@ -72,10 +74,11 @@ class Bench:
     stored: Stored
     subject: Replaying
 
-    async def until_over(self) -> Replay:
+    async def until_over(self, job: str = "job") -> Replay:
         """Let it run until the job is over, and time with it."""
         running = asyncio.create_task(self.subject.run())
-        while (told := await self.replays.find("w", "job")) is None or told.state == "waiting":
+        while (told := await self.replays.find("w", job)) is None or told.state == "waiting":
+            assert not running.done()
             due = [at for at, waiter in self.clock._sleepers if not waiter.done()]
             if due:
                 self.clock.advance(min(due) - self.clock.monotonic() + 0.001)
@@ -139,15 +142,32 @@ async def test_the_pace_is_kept(bench: Bench) -> None:
     await bench.replays.cancel("w", "job")
     await bench.replays.begin(replace(JOB, id="slow", events_per_second=100))
     bench.stored.events = [line("delivery", n=n) for n in range(1_000)]
-    working = asyncio.create_task(bench.subject._work(await _claimed(bench)))
-    await let_pass(bench.clock, working)
+    await bench.until_over("slow")
     assert 9.9 <= bench.clock.monotonic() <= 11
 
 
-async def _claimed(bench: Bench) -> ClaimedReplay:
-    claimed = await bench.replays.claim(claim_seconds=3_600)
-    assert claimed is not None
-    return claimed
+async def test_a_slow_job_holds_up_no_other(bench: Bench) -> None:
+    """One event a second for hours; another webhook's job, begun later, is over before its second page."""
+    await bench.replays.begin(replace(JOB, id="slow", events_per_second=1, created_at_ms=1))
+    bench.stored.events = [line("delivery", n=n) for n in range(LINES_MAX * 3)]
+    told = await bench.until_over()
+    assert (told.state, told.sent) == ("done", LINES_MAX * 3)
+    slow = await bench.replays.find("w", "slow")
+    assert slow is not None
+    assert (slow.state, slow.sent) == ("waiting", LINES_MAX)
+
+
+async def test_an_error_of_ours_ends_neither_other_jobs_nor_delivery(bench: Bench) -> None:
+    """A job whose events cannot be read is tried again after its claim lapsed; `run` goes on with the next one."""
+    bench.stored.events = [line()]
+    bench.stored.bad_ranges = {JOB.to_ms + 1}
+    await bench.replays.begin(replace(JOB, id="bad", to_ms=JOB.to_ms + 1, created_at_ms=1))
+    assert (await bench.until_over()).state == "done"
+    bad = await bench.replays.find("w", "bad")
+    assert bad is not None
+    assert bad.state == "waiting"
+    bench.stored.bad_ranges = set()
+    assert (await bench.until_over("bad")).sent == 1
 
 
 async def test_a_deleted_webhook_ends_its_jobs(bench: Bench, webhooks: DatabaseWebhooks) -> None:

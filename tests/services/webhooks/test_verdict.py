@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omni_etl.outbox import FAILURES_OPEN, Batch, DueBatch, Verdict
+from omni_etl.outbox import FAILURES_OPEN, HOLD_SECONDS_MAX, Batch, DueBatch, Verdict
 from omni_etl.poster import Answer
 from omni_etl.services.webhooks.lane import WebhookLane
 from omni_etl.services.webhooks.verdict import (
     EXCERPT_CHARACTERS_MAX,
     JITTER_SHARE,
-    RETRY_AFTER_SECONDS_MAX,
     SCHEDULES,
     STOP_AFTER_FAILURES,
     STOP_AFTER_MS,
@@ -109,7 +108,7 @@ def test_retry_after_prolongs_only(status: int) -> None:
     for asked, least, most in ((0.0, 4.75, 5.25), (2.0, 4.75, 5.25), (60.0, 60, 60), (1e9, HOUR, HOUR)):
         found = verdict(Answer(status, "x", retry_after_seconds=asked))
         assert least <= found.retry_in_seconds <= most
-        assert found.hold_seconds == min(asked, RETRY_AFTER_SECONDS_MAX)
+        assert found.hold_seconds == min(asked, HOLD_SECONDS_MAX)
     last = verdict(Answer(status, "x", retry_after_seconds=60.0), due(attempts=9))
     assert (last.kind, last.hold_seconds) == ("given_up", 60.0)
 

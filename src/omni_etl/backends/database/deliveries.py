@@ -13,7 +13,8 @@ from omni_etl.backends.database.outbox_lanes import LANE, RESUME, LaneRows, Move
 from omni_etl.backends.database.outbox_limits import TROUBLES_KEPT_MS
 from omni_etl.backends.database.outbox_tables import outbox_attempts, outbox_batches, outbox_lanes, outbox_troubles
 from omni_etl.clock import Clock
-from omni_etl.outbox import AttemptNote, DueBatch, Lane, Trouble, Verdict
+from omni_etl.deliveries import AttemptNote, Trouble
+from omni_etl.outbox import DueBatch, Lane, Verdict
 
 IDS_MAX: Final = 10_000  # of one statement; both products take some 32,000
 
@@ -172,7 +173,9 @@ def _trouble(ended: Ended) -> dict[str, object]:
 
 def _attempt(ended: Ended) -> dict[str, object]:
     verdict = ended.verdict
-    retry_in_ms = int(verdict.retry_in_seconds * 1000)
+    next_in_ms = int(
+        max(verdict.retry_in_seconds, verdict.hold_seconds) * 1000
+    )  # nothing goes while its webhook is held
     return {
         "webhook_id": ended.due.batch.webhook_id,
         "at_ms": ended.at_ms,
@@ -183,7 +186,7 @@ def _attempt(ended: Ended) -> dict[str, object]:
         "answer": verdict.answer,
         "excerpt": verdict.excerpt,
         "latency_ms": verdict.latency_ms,
-        "next_at_ms": ended.at_ms + retry_in_ms if verdict.kind == "retry" else None,
+        "next_at_ms": ended.at_ms + next_in_ms if verdict.kind == "retry" else None,
     }
 
 

@@ -21,15 +21,9 @@ from omni_etl.backends.database.outbox_batches import (
     write_segments,
 )
 from omni_etl.backends.database.outbox_lanes import LaneRows, total
-from omni_etl.backends.database.outbox_limits import first_due, old_attempts, old_given_up, old_troubles, take_overflow
-from omni_etl.backends.database.outbox_tables import (
-    outbox_attempts,
-    outbox_batches,
-    outbox_segments,
-    outbox_troubles,
-    webhooks_ledger,
-)
-from omni_etl.backends.database.pruning import Pruning
+from omni_etl.backends.database.outbox_limits import first_due, take_overflow
+from omni_etl.backends.database.outbox_tables import outbox_batches, outbox_segments, webhooks_ledger
+from omni_etl.backends.database.outbox_tidying import OutboxTidying
 from omni_etl.backends.database.verdicts import Verdicts
 from omni_etl.clock import Clock
 from omni_etl.envelope import Envelope
@@ -53,7 +47,7 @@ class DatabaseOutbox(Holder):
 
     def __init__(self, database: Database, clock: Clock) -> None:
         super().__init__(database, clock)
-        self._pruning = Pruning(database, clock)
+        self._tidying = OutboxTidying(database, clock)
         self._lanes = LaneRows(database)
         self._verdicts = Verdicts(database, self._lanes)
 
@@ -76,7 +70,6 @@ class DatabaseOutbox(Holder):
             return True
 
         is_new = await self._database.write(work)
-        await self._prune(now_ms)
         return [each.due() for each in fresh if each.claim] if is_new else None
 
     async def open_segments(self) -> Sequence[OpenSegments]:
@@ -130,8 +123,9 @@ class DatabaseOutbox(Holder):
         return [_as_probe(each) if each.batch.webhook_id in probed else each for each in due]
 
     async def release(self, claimed: Sequence[DueBatch]) -> None:
-        """One transaction."""
-        rows = [{"of": each.batch.id, "held": each.claim, "due_at": each.cut_at_ms} for each in claimed]
+        """One transaction, in order of ids, as verdicts are."""
+        ordered = sorted(claimed, key=lambda each: each.batch.id)
+        rows = [{"of": each.batch.id, "held": each.claim, "due_at": each.cut_at_ms} for each in ordered]
         if rows:
             await self._database.write(lambda connection: connection.execute(RELEASE, rows))
 
@@ -152,6 +146,10 @@ class DatabaseOutbox(Holder):
 
         return await self._database.write(work)
 
+    async def tidy(self) -> None:
+        """What is old leaves; what is due at a time that no wait leads to is due now."""
+        await self._tidying.step(self._now_ms())
+
     async def stop(self, webhook_id: str, reason: str) -> None:
         """One row."""
         now_ms = self._now_ms()
@@ -162,16 +160,6 @@ class DatabaseOutbox(Holder):
     async def counts(self) -> OutboxCounts:
         """A sum over a row for each webhook."""
         return await self._database.read(outbox_lanes.counts)
-
-    async def _prune(self, now_ms: int) -> None:
-        if self._pruning.is_due(webhooks_ledger):
-            await self._pruning.run(webhooks_ledger, webhooks_ledger.c.applied_at_ms < now_ms - ledger.KEPT_MS)
-        if self._pruning.is_due(outbox_batches):
-            await self._pruning.run(outbox_batches, old_given_up(now_ms))
-        if self._pruning.is_due(outbox_troubles):
-            await self._pruning.run(outbox_troubles, old_troubles(now_ms))
-        if self._pruning.is_due(outbox_attempts):
-            await self._pruning.run(outbox_attempts, old_attempts(now_ms))
 
 
 def _take_smallest(connection: Connection, webhook_id: str, until: Mapping[str, Any]) -> list[str]:

@@ -14,10 +14,17 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.outbox_lanes import LOCKED, LaneRows, Moved, total
-from omni_etl.backends.database.outbox_tables import outbox_batches, outbox_bodies, outbox_segments
+from omni_etl.backends.database.outbox_tables import (
+    outbox_attempts,
+    outbox_batches,
+    outbox_bodies,
+    outbox_replays,
+    outbox_segments,
+)
 from omni_etl.clock import Clock
 from omni_etl.envelope import ZSTD_LEVEL
 from omni_etl.erasure import Rewritten
+from omni_etl.outbox import half_ids
 from omni_etl.suppression_list import address_key
 
 SEGMENTS_AT_ONCE: Final = 200
@@ -60,6 +67,17 @@ class DatabaseOutboxEraser(Holder):
         """By id, which says nothing of time."""
         statement = select(_batches.id).where(_batches.id > after).order_by(_batches.id).limit(count_max)
         return await self._database.read(lambda connection: connection.execute(statement).scalars().all())
+
+    async def recall_replays(self) -> None:
+        """A page is read anew by whoever takes the job next."""
+        now_ms = self._now_ms()
+        await self._database.write(lambda connection: connection.execute(RECALL, {"now_ms": now_ms}))
+
+    async def halves_since(self, at_ms: int) -> Sequence[str]:
+        """By the notes of attempts, which are written with the split."""
+        where = {"since_ms": at_ms}
+        ids = await self._database.read(lambda connection: connection.execute(SPLIT, where).scalars().all())
+        return [half for each in ids for half in half_ids(each)]
 
     async def rewrite(self, ids: Sequence[str], recipient: str) -> Rewritten:
         """Looked at first without a lock; only those that hold such events are locked, and looked at again."""
@@ -205,6 +223,12 @@ LOCK: Final = (  # in order of ids, as verdicts do
     select(_batches.id).where(_batches.id.in_(bindparam("ids", expanding=True))).order_by(_batches.id).with_for_update()
 )
 GONE: Final = delete(outbox_batches).where(_batches.id == bindparam("of"))  # and its body with it
+RECALL: Final = (
+    update(outbox_replays).where(outbox_replays.c.state == "waiting").values(claim=None, due_at_ms=bindparam("now_ms"))
+)
+SPLIT: Final = select(outbox_attempts.c.batch_id).where(
+    outbox_attempts.c.at_ms >= bindparam("since_ms"), outbox_attempts.c.kind == "split"
+)
 SEGMENTS: Final = (
     select(outbox_segments).where(_segments.id > bindparam("after")).order_by(_segments.id).limit(bindparam("count"))
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, select
 
 from omni_etl.backends.database.outbox_lanes import Moved
 from omni_etl.backends.database.outbox_tables import outbox_attempts, outbox_batches, outbox_lanes, outbox_troubles
@@ -13,6 +13,7 @@ from omni_etl.outbox import Dropped
 GIVEN_UP_KEPT_MS: Final = 14 * 86_400_000  # as long as dead letters
 TROUBLES_KEPT_MS: Final = 86_400_000  # as at SparkPost
 ATTEMPTS_KEPT_MS: Final = 86_400_000
+WAITING_STATES: Final = ("retry", "fresh")
 ROWS_MAX: Final = 500  # of one transaction, see engine.py
 
 
@@ -35,7 +36,7 @@ def first_due(connection: Connection, webhook_id: str, *, now_ms: int, count_max
     """Up to so many of each kind, retries and fresh: two looks into an index, however much waits. Locked for this transaction."""
     where = {"of": webhook_id, "now_ms": now_ms, "count": count_max}
     rows: list[Row[Any]] = []
-    for state in ("retry", "fresh"):
+    for state in WAITING_STATES:
         rows.extend(connection.execute(FIRST, {**where, "in_state": state}))
     return rows
 
@@ -45,7 +46,8 @@ def take_overflow(
 ) -> tuple[Dropped, Moved]:
     """Delete the oldest that are too many or too old, at most `ROWS_MAX` of them; what that moves."""
     waiting_bytes: int = connection.execute(WAITING, {"of": webhook_id}).scalar() or 0
-    rows = first_due(connection, webhook_id, now_ms=now_ms, count_max=ROWS_MAX)
+    where = {"of": webhook_id, "now_ms": now_ms, "count": ROWS_MAX}
+    rows = [row for state in WAITING_STATES for row in connection.execute(FREE, {**where, "in_state": state})]
     going: list[Row[Any]] = []
     for row in sorted(rows, key=lambda row: row.cut_at_ms)[:ROWS_MAX]:
         if waiting_bytes <= bytes_max and row.cut_at_ms >= cut_after_ms:
@@ -66,15 +68,20 @@ _batches: Final = outbox_batches.c
 WAITING: Final = (  # locked: two who look at once would each drop all that is too much
     select(outbox_lanes.c.waiting_bytes).where(outbox_lanes.c.webhook_id == bindparam("of")).with_for_update()
 )
-FIRST: Final = (
-    select(_batches.id, _batches.cut_at_ms, _batches.due_at_ms, _batches.event_count, _batches.body_bytes)
-    .where(
-        _batches.webhook_id == bindparam("of"),
-        _batches.state == bindparam("in_state"),
-        _batches.due_at_ms <= bindparam("now_ms"),
+_is_due: Final = _batches.due_at_ms <= bindparam("now_ms")
+
+
+def _of_one(condition: ColumnElement[bool]) -> Select[Any]:
+    """So many of one webhook, in one state, those first that are due first."""
+    return (
+        select(_batches.id, _batches.cut_at_ms, _batches.due_at_ms, _batches.event_count, _batches.body_bytes)
+        .where(_batches.webhook_id == bindparam("of"), _batches.state == bindparam("in_state"), condition)
+        .order_by(_batches.due_at_ms)
+        .limit(bindparam("count"))
+        .with_for_update(skip_locked=True)
     )
-    .order_by(_batches.due_at_ms)
-    .limit(bindparam("count"))
-    .with_for_update(skip_locked=True)
-)
+
+
+FIRST: Final = _of_one(_is_due)
+FREE: Final = _of_one(_is_due | _batches.claim.is_(None))  # also what waits for its next attempt, but nothing under way
 GONE: Final = delete(outbox_batches).where(_batches.id.in_(bindparam("ids", expanding=True)))

@@ -66,7 +66,15 @@ class Postgresql(Product):
 
     writers_max = WRITERS_MAX
     transaction_seconds_max = TRANSACTION_SECONDS_MAX
-    errors = (DBAPIError, PoolTimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    # The last: what asyncpg says where a connection ended under its hands as it began to speak.
+    errors = (
+        DBAPIError,
+        PoolTimeoutError,
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    )
 
     def __init__(self, url: str, part: Part) -> None:
         self._url = url

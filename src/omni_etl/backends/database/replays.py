@@ -70,7 +70,7 @@ class DatabaseReplays(Holder):
         row = await self._database.write(lambda connection: connection.execute(take).first())
         return None if row is None else ClaimedReplay(_replay(row), claim)
 
-    async def step(self, claimed: ClaimedReplay, stride: Stride, *, claim_seconds: int) -> Replay | None:
+    async def step(self, claimed: ClaimedReplay, stride: Stride, *, pause_seconds: float) -> Replay | None:
         """The job's row is locked first: whoever cancels comes before or after."""
         now_ms = self._now_ms()
         fresh = [Fresh(each, now_ms, now_ms) for each in stride.batches]
@@ -83,7 +83,7 @@ class DatabaseReplays(Holder):
             "place": claimed.replay.after if stride.after is None else list(stride.after),
             "into": "done" if stride.is_last else "waiting",
             "end_ms": now_ms if stride.is_last else None,
-            "until_ms": now_ms + claim_seconds * 1000,
+            "again_at_ms": now_ms + int(pause_seconds * 1000),
         }
 
         def work(connection: Connection) -> Replay | None:
@@ -120,7 +120,8 @@ STEP: Final = (
         after=bindparam("place"),
         state=bindparam("into"),
         finished_at_ms=bindparam("end_ms"),
-        due_at_ms=bindparam("until_ms"),
+        due_at_ms=bindparam("again_at_ms"),
+        claim=None,
         trouble=None,
     )
     .returning(*outbox_replays.c)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,15 +164,30 @@ def threaded_readers(path: Path) -> Threaded:
 
 
 def migrate_file(path: Path, part: Part) -> None:
-    """Make the file and bring its schema up to this program; safe in many processes at once. Blocks."""
+    """Make the file and bring its schema up to this program; safe in many processes at once. Blocks.
+
+    Raises:
+        OSError: it was made before and is gone. An empty one in its place would tell lies, to those that run already, too.
+
+    """
+    made = made_mark(path)
+    if made.exists() and not path.exists():
+        raise FileNotFoundError(f"it was here and is gone: is its disk mounted? For an empty one remove {made}")
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(_url(path, "pysqlite"), poolclass=NullPool, connect_args=_CONNECT)
     _prepare(engine, path, ["synchronous=FULL"])
     event.listen(engine, "begin", _begin_immediate)
     with _locked(path.with_name(path.name + ".lock")):
         _make_file(path)
+        with suppress(OSError):  # whoever may not write there goes without
+            made.touch()
         with engine.begin() as connection:
             migrate(connection, part, place=str(path))
+
+
+def made_mark(path: Path) -> Path:
+    """What says that the file was made: beside its directory, so that it stays when that one's disk is not mounted."""
+    return path.parents[1 if path.parent.name else 0] / f".{path.parent.name}-{path.name}.made"
 
 
 def is_trouble(error: DBAPIError) -> bool:

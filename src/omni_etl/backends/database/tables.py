@@ -104,6 +104,13 @@ webhooks: Final = Table(
     Column("signing", AnyText),  # as `auth_header`, `auth_token` and `token_body` sealed, see secret_box.py
 )
 
+webhooks_version: Final = Table(  # one row, which every change of a webhook moves
+    "webhooks_version",
+    CONTROL,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+
 suppressions: Final = Table(
     "suppressions",
     CONTROL,

@@ -18,7 +18,7 @@ from omni_etl.backends.database.engine import Database
 from omni_etl.backends.database.outbox_batches import Fresh, write_batches
 from omni_etl.backends.database.outbox_lanes import ATTEMPTED, COURSE, LOCKED, LaneRows, Moved, lane_of, total
 from omni_etl.backends.database.outbox_tables import outbox_batches
-from omni_etl.outbox import FAILURES_OPEN, DueBatch, Lane, Verdict, failures_after
+from omni_etl.outbox import FAILURES_OPEN, DueBatch, Lane, Verdict, failures_after, held_until_ms
 
 VERDICTS_MAX: Final = 200  # of one transaction: up to 600 rows
 
@@ -172,13 +172,13 @@ def _after(lane: Lane, case: _Case) -> Lane:
             resume_at_ms=0 if is_probed else lane.resume_at_ms,
         )
     is_stopping = lane.stopped_at_ms is None and case.verdict.stop_reason is not None
-    held_until_ms = case.at_ms + int(case.verdict.hold_seconds * 1000) if case.verdict.hold_seconds else 0
+    until_ms = case.at_ms + int(case.verdict.hold_seconds * 1000) if case.verdict.hold_seconds else 0
     return replace(
         lane,
         failures=failures_after(lane.failures, is_probe=case.due.is_probe),
         failing_since_ms=case.at_ms if lane.failing_since_ms is None else lane.failing_since_ms,
         failed_at_ms=case.at_ms,
-        resume_at_ms=max(lane.resume_at_ms, held_until_ms),
+        resume_at_ms=max(held_until_ms(lane.resume_at_ms, now_ms=case.at_ms), until_ms),
         stopped_at_ms=case.at_ms if is_stopping else lane.stopped_at_ms,
         stopped_reason=case.verdict.stop_reason if is_stopping else lane.stopped_reason,
     )

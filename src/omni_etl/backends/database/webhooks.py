@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from omni_etl.backends.database.engine import Database, Holder
 from omni_etl.backends.database.secret_box import SETTING, SecretBox, name_of_key
-from omni_etl.backends.database.tables import webhooks
+from omni_etl.backends.database.tables import webhooks, webhooks_version
 from omni_etl.clock import Clock
 from omni_etl.errors import SettingsError
 from omni_etl.webhook import FormerSecret, TokenRequest, Webhook, new_signing_secret
 
 SECRETS: Final = ("auth_header", "auth_token", "token_body", "signing")
 ROWS_MAX: Final = 500  # of one transaction, see `engine`
+KNOWN_SECONDS_MAX: Final = (
+    1.0  # for changes by an older program, which moves no version, and for a database that was restored
+)
 
 
 class DatabaseWebhooks(Holder):
@@ -26,7 +32,10 @@ class DatabaseWebhooks(Holder):
     def __init__(self, database: Database, clock: Clock, box: SecretBox) -> None:
         super().__init__(database, clock)
         self._box = box
-        self._known: dict[str, tuple[Row[Any], Webhook]] = {}  # of the last list, which is read for each envelope
+        self._known: dict[str, tuple[Row[Any], Webhook]] = {}  # of the last list, which is wanted for each envelope
+        self._list: Sequence[Webhook] = ()
+        self._version: int | None = None  # of that list
+        self._read_at = -math.inf
 
     async def open(self) -> None:
         """Connect and migrate; what an older program or another key wrote is sealed with ours, and gets what signs.
@@ -40,18 +49,27 @@ class DatabaseWebhooks(Holder):
             await self._seal_again(stale[:ROWS_MAX])
 
     async def all(self) -> Sequence[Webhook]:
-        """In the order in which they were created."""
-        statement = select(webhooks).order_by(webhooks.c.created_at_ms, webhooks.c.id)
+        """In the order in which they were created. As long as no version moved the list is the one of before, the same object."""
+        began = self._clock.monotonic()
+        if self._version is not None and began < self._read_at + KNOWN_SECONDS_MAX:
+            rows = await self._database.glance(VERSION)
+            if [tuple(each) for each in rows] == [(self._version,)]:
+                return self._list
+        version, known = await self._database.read(self._read)
+        webhooks = [webhook for _, webhook in known.values()]
+        if version != self._version or webhooks != self._list:
+            self._list = webhooks
+        self._known, self._version, self._read_at = known, version, began
+        return self._list
+
+    def _read(self, connection: Connection) -> tuple[int, dict[str, tuple[Row[Any], Webhook]]]:
+        """Version and rows as they were in one moment; perhaps in another thread."""
+        version: int = connection.execute(VERSION).scalar_one()
         known: dict[str, tuple[Row[Any], Webhook]] = {}
-
-        def read(connection: Connection) -> None:
-            for row in connection.execute(statement):
-                before = self._known.get(row.id)
-                known[row.id] = before if before is not None and before[0] == row else (row, self._webhook(row))
-
-        await self._database.read(read)
-        self._known = known
-        return [webhook for _, webhook in known.values()]
+        for row in connection.execute(ALL):
+            before = self._known.get(row.id)
+            known[row.id] = before if before is not None and before[0] == row else (row, self._webhook(row))
+        return version, known
 
     async def find(self, webhook_id: str) -> Webhook | None:
         """One of them, or None."""
@@ -67,7 +85,7 @@ class DatabaseWebhooks(Holder):
             index_elements=[webhooks.c.id],
             set_={name: statement.excluded[name] for name in row if name != "id"},
         )
-        async with self._database.writing() as connection:
+        async with self._changing() as connection:
             await connection.execute(statement, {**row, "created_at_ms": self._now_ms()})
 
     async def change(self, before: Webhook, after: Webhook) -> bool:
@@ -76,13 +94,13 @@ class DatabaseWebhooks(Holder):
         old, new = _row(before), _row(after)
         changed = self._sealed(after.id, {name: value for name, value in new.items() if value != old[name]})
         statement = update(webhooks).where(webhooks.c.id == before.id).values(changed or {"id": before.id})
-        async with self._database.writing() as connection:
+        async with self._changing() as connection:
             return bool((await connection.execute(statement)).rowcount)
 
     async def rotate(self, webhook_id: str, *, overlap_seconds: int) -> Webhook | None:
         """In one transaction that holds the row: of two at once the second makes the first's secret a former one."""
         this = webhooks.c.id == webhook_id
-        async with self._database.writing() as connection:
+        async with self._changing() as connection:
             row = (await connection.execute(select(webhooks).where(this).with_for_update())).first()
             if row is None:
                 return None
@@ -94,8 +112,15 @@ class DatabaseWebhooks(Holder):
 
     async def delete(self, webhook_id: str) -> bool:
         """False where there was none."""
-        async with self._database.writing() as connection:
+        async with self._changing() as connection:
             return bool((await connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))).rowcount)
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes webhooks: whoever reads the list with it reads the new version with it."""
+        async with self._database.writing() as connection:
+            yield connection
+            await connection.execute(MOVE)
 
     async def _stale(self) -> list[str]:
         statement = select(webhooks.c.id, *(webhooks.c[name] for name in SECRETS))
@@ -113,7 +138,7 @@ class DatabaseWebhooks(Holder):
 
     async def _seal_again(self, ids: Sequence[str]) -> None:
         statement = select(webhooks).where(webhooks.c.id.in_(ids)).with_for_update()
-        async with self._database.writing() as connection:
+        async with self._changing() as connection:
             for row in (await connection.execute(statement)).all():
                 webhook = self._webhook(row)
                 if webhook.signing_secret is None:
@@ -163,6 +188,12 @@ class DatabaseWebhooks(Holder):
         if isinstance(row.token_body, dict):  # from before there was a box
             return TokenRequest(row.token_url, row.token_body)
         return TokenRequest(row.token_url, orjson.loads(self._opened(row, "token_body") or "{}"))
+
+
+# Made once: to build a statement costs more than to run it.
+VERSION: Final = select(webhooks_version.c.version)
+ALL: Final = select(webhooks).order_by(webhooks.c.created_at_ms, webhooks.c.id)
+MOVE: Final = update(webhooks_version).values(version=webhooks_version.c.version + 1)
 
 
 def _place(name: str, webhook_id: str) -> str:

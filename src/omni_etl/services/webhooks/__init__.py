@@ -21,6 +21,7 @@ from omni_etl.services.webhooks.lanes import DeliveryLimits
 from omni_etl.services.webhooks.match import cut
 from omni_etl.services.webhooks.replaying import Replaying
 from omni_etl.services.webhooks.subscriptions import Subscriptions
+from omni_etl.services.webhooks.tidying import Tidying
 from omni_etl.webhook import Webhooks
 
 __all__ = ["DeliveryLimits", "Guard", "WebhooksParts", "WebhooksService", "parse_networks", "parse_ports"]
@@ -65,6 +66,8 @@ class WebhooksService:
             replays=parts.replays, search=parts.search, subscriptions=subscriptions, clock=clock, rng=rng
         )
 
+        self._tidying = Tidying(outbox=parts.outbox, clock=clock)
+
     async def open(self) -> None:
         """Reach the database and make the connection pool. Not the store: it may be away, and only replays need it."""
         parts = self._parts
@@ -78,10 +81,11 @@ class WebhooksService:
         await self._delivery.put(envelope, pieces)
 
     async def run(self) -> None:
-        """Deliver what is due and work off replays, until cancelled."""
+        """Deliver what is due, work off replays and keep the outbox small, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._delivery.run())
             tasks.create_task(self._replaying.run())
+            tasks.create_task(self._tidying.run())
 
     async def close(self) -> None:
         """Give back connections."""

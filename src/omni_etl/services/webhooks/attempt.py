@@ -15,8 +15,9 @@ from omni_etl import telemetry
 from omni_etl.backoff import Backoff
 from omni_etl.clock import Clock
 from omni_etl.errors import UnavailableError
-from omni_etl.outbox import Batch, DueBatch, Outbox, Verdict
+from omni_etl.outbox import Batch, DueBatch, Outbox, Verdict, held_until_ms
 from omni_etl.poster import Answer, Poster
+from omni_etl.services.webhooks.hiding import without_secrets
 from omni_etl.services.webhooks.lane import WebhookLane
 from omni_etl.services.webhooks.signing import signature_headers
 from omni_etl.services.webhooks.subscriptions import Subscriptions
@@ -75,11 +76,16 @@ class Attempts:
         seconds = self._clock.monotonic() - began
         schedule = "standard" if webhook is None else webhook.retry_schedule
         now_ms = int(self._clock.now() * 1000)
+        sent_as = authorized if isinstance(authorized, Webhook) else webhook
+        if sent_as is not None and not answer.ok:
+            answer = without_secrets(answer, sent_as)
         verdict = judge(due, answer, lane=lane, schedule=schedule, now_ms=now_ms, rng=self._rng)
-        if answer.ok and lane.is_open:
-            lane.resume_at_ms = 0
+        if answer.ok:
+            lane.succeeded_at_ms = now_ms
+            lane.resume_at_ms = 0 if lane.is_open else lane.resume_at_ms
         lane.answered(answer, began=began, ended=began + seconds, is_probe=due.is_probe)
-        lane.resume_at_ms = max(lane.resume_at_ms, now_ms + int(verdict.hold_seconds * 1000))
+        held_ms = held_until_ms(lane.resume_at_ms, now_ms=now_ms)
+        lane.resume_at_ms = max(held_ms, now_ms + int(verdict.hold_seconds * 1000))
         lane.is_stopped = lane.is_stopped or verdict.stop_reason is not None
         await self._record(due, replace(verdict, latency_ms=round(seconds * 1000)), until=until)
         self._tell(due, verdict, lane, now_ms)

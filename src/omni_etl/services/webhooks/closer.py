@@ -10,6 +10,7 @@ from typing import Final
 from omni_etl import telemetry
 from omni_etl.bell import Bell
 from omni_etl.clock import Clock
+from omni_etl.errors import UnavailableError
 from omni_etl.outbox import Closing, DueBatch, OpenSegments, Outbox
 from omni_etl.services.webhooks.lanes import FRESH_BYTES_MAX, DeliveryLimits, Lanes
 from omni_etl.services.webhooks.match import BODY_BYTES_MAX
@@ -59,10 +60,12 @@ class Closer:
         """
         self._seen, self._has_more, self.has_left_to_look = self._news.rings, False, False
         found = await self._outbox.open_segments()
+        if found:
+            await self._subscriptions.recent()
         closings: list[Closing] = []
         claimed_bytes = 0
         for each in sorted(found, key=lambda each: each.oldest_at_ms):  # a step may not reach them all
-            webhook = await self._subscriptions.find(each.webhook_id)
+            webhook = self._subscriptions.known(each.webhook_id) or await self._subscriptions.find(each.webhook_id)
             if webhook is None:
                 await self._drop(each.webhook_id)
             elif self._is_due(each, webhook):
@@ -72,7 +75,12 @@ class Closer:
         self.has_left_to_look = any(not each.is_claimed for each in closings)
         claimed: list[DueBatch] = []
         for start in range(0, len(closings), CLOSED_MAX):
-            claimed += await self._outbox.join(closings[start : start + CLOSED_MAX], claim_seconds=claim_seconds)
+            try:
+                claimed += await self._outbox.join(closings[start : start + CLOSED_MAX], claim_seconds=claim_seconds)
+            except UnavailableError:
+                if not claimed:
+                    raise
+                break  # what was joined before is on its way; the rest is found again
         return claimed
 
     async def _drop(self, webhook_id: str) -> None:

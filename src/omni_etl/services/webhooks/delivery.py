@@ -24,7 +24,9 @@ from omni_etl.services.webhooks.attempt import Attempts
 from omni_etl.services.webhooks.closer import Closer
 from omni_etl.services.webhooks.lane import WebhookLane
 from omni_etl.services.webhooks.lanes import FRESH_BYTES_MAX, DeliveryLimits, Lanes, Slot
+from omni_etl.services.webhooks.overflow import Overflow
 from omni_etl.services.webhooks.subscriptions import Subscriptions
+from omni_etl.webhook import Webhook
 
 POLL_SECONDS: Final = 1.0  # for retries that came due, and batches that other processes cut
 GATHER_SECONDS: Final = 0.02  # while more is due: let attempts end, then claim for all of them in one transaction
@@ -56,8 +58,10 @@ class Delivery:
         self._news = Bell()
         self.lanes = Lanes(attempt=self._attempt, limits=limits, clock=clock, freed=self._look_soon)
         self._closer = Closer(outbox=outbox, subscriptions=subscriptions, lanes=self.lanes, limits=limits, clock=clock)
+        self._overflow = Overflow(outbox=outbox, limits=limits, clock=clock)
         self._look_at = -math.inf
         self._failures = 0
+        self._webhooks: Sequence[Webhook] = ()  # as the last look had them
         self._behind: list[WebhookLane] = []
         self._late: list[asyncio.Task[list[DueBatch]]] = []  # claims that were under way at the stop
         self._log = telemetry.get_logger(service="webhooks")
@@ -118,7 +122,9 @@ class Delivery:
         """What is due, into every slot that its webhook may have."""
         now_ms = self._clock.now() * 1000
         webhooks = await self._subscriptions.recent()
-        self.lanes.know(webhooks)
+        if webhooks is not self._webhooks:
+            self._webhooks = webhooks
+            self.lanes.know(webhooks)
         paused = {each.id for each in webhooks if not each.active}
         found = await self._outbox.due()
         behind: list[tuple[WebhookLane, DueLane]] = []
@@ -138,7 +144,9 @@ class Delivery:
         await self._claim(behind, now_ms)
         await self._give_back_held(*(self.lanes.lane(each.lane.webhook_id) for each in found))
         for each in found:
-            await self._limit(each, now_ms)
+            if await self._overflow.limit(each, now_ms):
+                self._look_soon()
+        self._overflow.say()
 
     async def _claim(self, behind: Sequence[tuple[WebhookLane, DueLane]], now_ms: float) -> None:
         wanted, reserved = self._reserve(behind, now_ms)
@@ -146,7 +154,9 @@ class Delivery:
         try:
             if wanted:
                 for each in await self._claimed(self._outbox.claim(wanted, claim_seconds=self._claim_seconds)):
-                    self.lanes.begin(each, until, slot=reserved[each.batch.webhook_id].pop())
+                    self.lanes.fresh_bytes += len(each.batch.body)  # until it ends: so much less is kept of what comes
+                    slot = reserved[each.batch.webhook_id].pop()
+                    self.lanes.begin(each, until, slot=slot, size_bytes=len(each.batch.body))
         finally:
             self.lanes.give_back(slot for slots in reserved.values() for slot in slots)
 
@@ -178,21 +188,6 @@ class Delivery:
         except asyncio.CancelledError:
             self._late.append(task)
             raise
-
-    async def _limit(self, found: DueLane, now_ms: float) -> None:
-        """A backlog that is too large or too old loses its oldest; a look, a step."""
-        oldest_ms = min(each for each in (found.fresh_due_at_ms, found.retry_due_at_ms, math.inf) if each is not None)
-        cut_after_ms = int(now_ms - self._limits.backlog_seconds_max * 1000)
-        if found.lane.waiting_bytes <= self._limits.backlog_bytes_max and oldest_ms >= cut_after_ms:
-            return
-        webhook_id = found.lane.webhook_id
-        dropped = await self._outbox.drop_overflow(
-            webhook_id, bytes_max=self._limits.backlog_bytes_max, cut_after_ms=cut_after_ms
-        )
-        if dropped.batches:
-            said = {"webhook": webhook_id, "batches": dropped.batches, "events": dropped.events}
-            self._log.error("webhook_events_dropped", reason="its backlog is full", **said)
-            self._look_soon()
 
     async def _attempt(self, due: DueBatch, lane: WebhookLane, until: float) -> None:
         await self._attempts.make(due, lane, begin_by=until - self._limits.attempt_seconds_max, until=until)

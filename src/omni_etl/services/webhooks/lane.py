@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-from omni_etl.outbox import FAILURES_OPEN, DueBatch, Lane, failures_after
+from omni_etl.outbox import FAILURES_OPEN, DueBatch, Lane, failures_after, held_until_ms
 from omni_etl.poster import Answer
 
 SLOW_SHARE: Final = 0.5  # of the time that an attempt may take: who is slower has enough to do
@@ -20,7 +20,7 @@ FRESH_BATCHES_MAX: Final = 256  # of one webhook, tried from memory
 OVERLOADED: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WebhookLane:
     """One webhook, as this process delivers to it. What all processes know of it is `Lane`, heard at each look."""
 
@@ -34,11 +34,15 @@ class WebhookLane:
     in_flight: int = 0  # slots that are taken, those for which a claim is under way included
     failures: int = 0
     failing_since_ms: int | None = None
-    is_proven: bool = False  # the last answer was a good one, and in time
+    succeeded_at_ms: int = 0  # the last time, as far as it is known
+    is_known: bool = False  # it answered this process, or let it wait
+    is_proven: bool = False  # the last answer was a good one, and in time as far as it is known
     is_stopped: bool = False
     resume_at_ms: int = 0
     is_behind: bool = False  # more is due in the outbox, and older than what comes
-    is_ready: bool = False  # it stands in the row of those that have something to send
+    row: deque[WebhookLane] | None = field(
+        default=None, repr=False, compare=False
+    )  # where it stands with what it has to send
     is_hungry: bool = False  # more is due in the outbox, and the last look found no slot that it might have
     fresh: deque[tuple[DueBatch, float]] = field(default_factory=deque)  # claimed, with the end of the claim
     notices: int = 0  # how often it was said that this webhook fails
@@ -51,7 +55,10 @@ class WebhookLane:
     def hear(self, lane: Lane) -> None:
         """What the outbox says; it may not have heard yet of what is under way here."""
         is_stopped = lane.stopped_at_ms is not None
+        if not self.is_known:  # by this process: a restart makes nobody a stranger
+            self.is_proven = lane.succeeded_at_ms is not None and not lane.failures
         self.failing_since_ms = lane.failing_since_ms
+        self.succeeded_at_ms = max(self.succeeded_at_ms, lane.succeeded_at_ms or 0)
         if self.in_flight:
             self.is_stopped = self.is_stopped or is_stopped
             self.resume_at_ms = max(self.resume_at_ms, lane.resume_at_ms)
@@ -60,7 +67,7 @@ class WebhookLane:
 
     def slots(self, now_ms: float) -> int:
         """How many more attempts may begin now."""
-        if self.is_stopped or now_ms < self.resume_at_ms:
+        if self.is_stopped or held_until_ms(self.resume_at_ms, now_ms=now_ms):
             return 0
         return max(0, (1 if self.is_open else math.floor(self.limit)) - self.in_flight)
 
@@ -70,10 +77,11 @@ class WebhookLane:
 
     def is_free(self, now_ms: float) -> bool:
         """Whether anything but a probe may go now."""
-        return not self.is_open and not self.is_stopped and now_ms >= self.resume_at_ms
+        return not self.is_open and not self.is_stopped and not held_until_ms(self.resume_at_ms, now_ms=now_ms)
 
     def answered(self, answer: Answer, *, began: float, ended: float, is_probe: bool) -> None:
         """Grow or shrink: doubling until something was too much, then one more for each round."""
+        self.is_known = True
         is_slow = ended - began >= SLOW_SHARE * self.attempt_seconds_max
         is_overloaded = answer.status in OVERLOADED or answer.status is None or is_slow
         if answer.ok:

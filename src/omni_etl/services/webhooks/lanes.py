@@ -21,7 +21,8 @@ from omni_etl.outbox import DueBatch
 from omni_etl.services.webhooks.lane import WebhookLane
 from omni_etl.webhook import Webhook
 
-FRESH_BYTES_MAX: Final = 32 * 1024 * 1024  # bodies tried from memory, those in flight included: a dozen envelopes
+# Of bodies in memory, those in flight included, beyond which nothing is kept as it is put.
+FRESH_BYTES_MAX: Final = 32 * 1024 * 1024
 ACCOUNT_SHARE: Final = 0.5  # of all slots, for all webhooks of one subaccount
 Attempt = Callable[[DueBatch, WebhookLane, float], Awaitable[None]]  # with the end of the claim
 
@@ -59,7 +60,10 @@ class Lanes:
         self._taken = 0
         self._taken_unproven = 0
         self._taken_by: Counter[int | None] = Counter()
-        self._ready: deque[WebhookLane] = deque()
+        # Who has something to send, in two rows: who is well, and who has not shown it, which is passed over while its share is taken.
+        self._well: deque[WebhookLane] = deque()
+        self._others: deque[WebhookLane] = deque()
+        self._turns = 0
         self._kept: list[Slot] = []  # for who waits in the outbox, until the next look
         self._in_flight: set[asyncio.Task[None]] = set()
         self.is_running = False  # the outbox was looked into, and nobody said stop
@@ -80,13 +84,18 @@ class Lanes:
 
     def room(self, lane: WebhookLane) -> int:
         """How many attempts of this webhook may begin now."""
-        free = self._limits.in_flight_max - self._taken
+        free = min(self.free(), self._account_left(lane))
         if not lane.is_proven:
-            free = min(free, max(1, self._limits.in_flight_max // 2) - self._taken_unproven)
-        if lane.account is not None:
-            share = max(1, int(self._limits.in_flight_max * ACCOUNT_SHARE))
-            free = min(free, share - self._taken_by[lane.account])
+            free = min(free, self._others_left())
         return max(0, min(free, lane.slots(self._clock.now() * 1000)))
+
+    def _others_left(self) -> int:
+        return max(1, self._limits.in_flight_max // 2) - self._taken_unproven
+
+    def _account_left(self, lane: WebhookLane) -> int:
+        if lane.account is None:
+            return self._limits.in_flight_max
+        return max(1, int(self._limits.in_flight_max * ACCOUNT_SHARE)) - self._taken_by[lane.account]
 
     def free(self) -> int:
         """Slots that nobody has."""
@@ -112,9 +121,9 @@ class Lanes:
         self._stand(lane)
 
     def stand_again(self) -> None:
-        """Who has something in memory: a hold ends without a word."""
+        """Who has something in memory, each in its row: a hold ends without a word, and a look may tell who is well."""
         for lane in self._lanes.values():
-            if lane.fresh:
+            if lane.fresh or lane.row is not None:
                 self._stand(lane)
 
     def give_up_kept(self) -> set[str]:
@@ -133,25 +142,42 @@ class Lanes:
         self.begin_fresh()
 
     def begin_fresh(self) -> None:
-        """One for each webhook in turn, until nobody has anything or has room."""
-        blocked = 0
-        while self.is_running and blocked < len(self._ready):
-            lane = self._ready.popleft()
-            if not (lane.fresh or lane.is_hungry) or not lane.slots(self._clock.now() * 1000):
-                lane.is_ready = False  # until something comes, or one of its own slots is free
-            elif not self.room(lane):
-                self._ready.append(lane)
-                blocked += 1
+        """One for each webhook in turn, of both rows by turns, until nobody has anything or has room.
+
+        With a thousand webhooks waiting for the share of those who have not shown to be well, nobody looks through them all
+        each time that an attempt ends.
+        """
+        now_ms, blocked = self._clock.now() * 1000, {False: 0, True: 0}
+        while self.is_running and self.free() > 0:
+            rows = [is_well for is_well in (True, False) if self._is_worth_a_look(blocked[is_well], is_well=is_well)]
+            if not rows:
+                return
+            is_well = rows[self._turns % len(rows)]
+            self._turns += 1
+            row = self._well if is_well else self._others
+            lane = row.popleft()
+            lane.row = None
+            if lane.is_proven is not is_well:  # since it stood there
+                self._stand(lane)
+                continue
+            if not (lane.fresh or lane.is_hungry) or not lane.slots(now_ms):
+                continue  # until something comes, or one of its own slots is free
+            self._stand(lane)
+            if self._account_left(lane) <= 0:
+                blocked[is_well] += 1
             else:
                 self._serve(lane)
-                self._ready.append(lane)
-                blocked = 0
+                blocked[is_well] = 0
 
-    def begin(self, due: DueBatch, until: float, *, slot: Slot, fresh_bytes: int = 0) -> None:
-        """An attempt whose slot is taken."""
+    def _is_worth_a_look(self, blocked: int, *, is_well: bool) -> bool:
+        """Whether somebody stands there who was not looked at, and there is room for such."""
+        return blocked < len(self._well) if is_well else blocked < len(self._others) and self._others_left() > 0
+
+    def begin(self, due: DueBatch, until: float, *, slot: Slot, size_bytes: int) -> None:
+        """An attempt whose slot is taken; of `fresh_bytes` it has so many, and gives them back."""
         task = asyncio.create_task(self._run(due, slot.lane, until))
         self._in_flight.add(task)
-        task.add_done_callback(partial(self._ended, slot=slot, fresh_bytes=fresh_bytes))
+        task.add_done_callback(partial(self._ended, slot=slot, size_bytes=size_bytes))
 
     def in_flight(self) -> list[asyncio.Task[None]]:
         """Attempts that have not ended."""
@@ -174,9 +200,9 @@ class Lanes:
         except Exception:  # noqa: BLE001 the loop: one batch that meets an error of ours must not hold up the others
             self._log.exception("service_failed", batch=due.batch.id)
 
-    def _ended(self, task: asyncio.Task[None], *, slot: Slot, fresh_bytes: int) -> None:
+    def _ended(self, task: asyncio.Task[None], *, slot: Slot, size_bytes: int) -> None:
         self._in_flight.discard(task)
-        self.fresh_bytes -= fresh_bytes
+        self.fresh_bytes -= size_bytes
         self._give(slot)
         self.begin_fresh()
         if slot.lane.is_behind:
@@ -186,16 +212,19 @@ class Lanes:
         slot = self._take(lane)
         if lane.fresh:
             due, until = lane.fresh.popleft()
-            self.begin(due, until, slot=slot, fresh_bytes=len(due.batch.body))
+            self.begin(due, until, slot=slot, size_bytes=len(due.batch.body))
             return
         lane.is_hungry = False
         self._kept.append(slot)
         self._freed()
 
     def _stand(self, lane: WebhookLane) -> None:
-        if not lane.is_ready:
-            lane.is_ready = True
-            self._ready.append(lane)
+        row = self._well if lane.is_proven else self._others
+        if lane.row is not row:
+            if lane.row is not None:
+                lane.row.remove(lane)
+            lane.row = row
+            row.append(lane)
 
     def _take(self, lane: WebhookLane) -> Slot:
         slot = Slot(lane, lane.is_proven, lane.account)
@@ -210,5 +239,5 @@ class Lanes:
         self._taken_unproven -= not slot.was_proven
         self._taken_by[slot.account] -= 1
         slot.lane.in_flight -= 1
-        if slot.lane.fresh or slot.lane.is_hungry:
+        if slot.lane.fresh or slot.lane.is_hungry:  # in its row of now: what was answered may have changed it
             self._stand(slot.lane)

@@ -6,6 +6,8 @@ job's: repeated after a crash they are the same.
 
 from __future__ import annotations
 
+import heapq
+import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,7 +29,8 @@ from omni_etl.services.webhooks.subscriptions import Subscriptions
 from omni_etl.webhook import SUBACCOUNTS_ALL, Webhook
 
 POLL_SECONDS: Final = 2.0  # for new jobs
-CLAIM_SECONDS: Final = 60  # beyond the pause that a step's pace asks for: a page may take the store a while
+LOOK_SECONDS: Final = 0.02
+CLAIM_SECONDS: Final = 60  # a page may take the store a while
 REPLAY_NAMESPACE: Final = UUID("5b9f0a3e-1e0f-4d55-9a56-0f3f64a3f3c8")  # random, fixed for ever
 PRIMARY_ACCOUNT: Final = 0
 
@@ -38,7 +41,7 @@ class _Event(msgspec.Struct, gc=False):
 
 
 class Replaying:
-    """One job at a time, a page a step. `run` ends only when cancelled."""
+    """A page of the job that waited longest, then of the next one: none waits for another's end. `run` ends only when cancelled."""
 
     def __init__(
         self, *, replays: Replays, search: EventSearch, subscriptions: Subscriptions, clock: Clock, rng: random.Random
@@ -50,6 +53,7 @@ class Replaying:
         self._rng = rng
         self._backoff = Backoff(first_seconds=1.0, wait_seconds_max=60.0)
         self._failures = 0
+        self._pauses: list[float] = []  # when each ends, of jobs that made their last step here; a heap
         self._log = telemetry.get_logger(service="webhooks")
 
     async def run(self) -> None:
@@ -59,28 +63,37 @@ class Replaying:
             try:
                 claimed = await self._replays.claim(claim_seconds=CLAIM_SECONDS)
                 if claimed is not None:
-                    await self._work(claimed)
+                    await self._step(claimed)
                     self._failures = 0
             except UnavailableError as error:
                 await self._wait(claimed, error)
+            except Exception:  # noqa: BLE001 the loop: a job that meets an error of ours must hold up neither others nor delivery
+                self._log.exception("service_failed", replay=None if claimed is None else claimed.replay.id)
             if claimed is None:
-                await self._clock.sleep(POLL_SECONDS)
+                await self._look_later()
 
-    async def _work(self, claimed: ClaimedReplay) -> None:
-        """Until it is done, cancelled, or an engine is away."""
-        replay: Replay | None = claimed.replay
-        if claimed.replay.estimate is None:
-            webhook = await self._subscriptions.find(claimed.replay.webhook_id)
-            estimate = 0 if webhook is None else await self._search.count(query_of(claimed.replay, webhook))
+    async def _look_later(self) -> None:
+        """When a pause ends that was begun here, or for what others left."""
+        now = self._clock.monotonic()
+        while self._pauses and self._pauses[0] <= now:
+            heapq.heappop(self._pauses)
+        next_at = self._pauses[0] if self._pauses else math.inf
+        await self._clock.sleep(min(POLL_SECONDS, max(next_at - now, LOOK_SECONDS)))
+
+    async def _step(self, claimed: ClaimedReplay) -> None:
+        """One page; its pace is the pause behind it."""
+        replay = claimed.replay
+        if replay.estimate is None:
+            webhook = await self._subscriptions.find(replay.webhook_id)
+            estimate = 0 if webhook is None else await self._search.count(query_of(replay, webhook))
             await self._replays.note(claimed, estimate=estimate)
-        while replay is not None and replay.state == "waiting":
-            claimed = ClaimedReplay(replay, claimed.claim)
-            stride = await self._stride(replay)
-            pause_seconds = stride.found / replay.events_per_second
-            replay = await self._replays.step(claimed, stride, claim_seconds=CLAIM_SECONDS + int(pause_seconds))
-            await self._clock.sleep(pause_seconds)
-        if replay is not None:
-            self._log.info("webhook_replayed", webhook=replay.webhook_id, replay=replay.id, events=replay.sent)
+        stride = await self._stride(replay)
+        pause_seconds = stride.found / replay.events_per_second
+        after = await self._replays.step(claimed, stride, pause_seconds=pause_seconds)
+        if after is not None and after.state == "waiting":
+            heapq.heappush(self._pauses, self._clock.monotonic() + pause_seconds)
+        elif after is not None:
+            self._log.info("webhook_replayed", webhook=after.webhook_id, replay=after.id, events=after.sent)
 
     async def _stride(self, replay: Replay) -> Stride:
         webhook = await self._subscriptions.find(replay.webhook_id)

@@ -1,7 +1,7 @@
 """Verdict: what follows from a customer's answer; pure but for its dice.
 
-2xx is success, 410 stops the webhook, a refused batch (400, 413, 422) is split until the event that spoils it stands alone,
-and everything else is tried again by the webhook's schedule.
+2xx is success, 410 stops the webhook, a refused batch (400, 413, 422) is split until the event that spoils it stands alone and
+something else was taken, and everything else is tried again by the webhook's schedule.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import random
 from http import HTTPStatus
 from typing import Final
-from uuid import UUID, uuid5
 
 import msgspec
 
 from omni_etl.backoff import Backoff
-from omni_etl.outbox import FAILURES_OPEN, Batch, DueBatch, Verdict, failures_after
+from omni_etl.outbox import FAILURES_OPEN, HOLD_SECONDS_MAX, Batch, DueBatch, Verdict, failures_after, half_ids
 from omni_etl.poster import Answer
 from omni_etl.services.webhooks.lane import WebhookLane
 from omni_etl.webhook import RetrySchedule
@@ -26,7 +25,6 @@ SCHEDULES: Final[dict[RetrySchedule, tuple[int, ...]]] = {
     "sparkpost": (5, 30, 120, 300, 600, 1_200, 2_400, 3_600, 5_400, 6_300, 6_600),
 }
 JITTER_SHARE: Final = 0.05  # either way; `sparkpost` stays under 8 hours, the attempts themselves included
-RETRY_AFTER_SECONDS_MAX: Final = 3_600  # a customer may ask for more time than the table gives, up to this
 
 REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 422})
 RETRYABLE: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -35,7 +33,6 @@ PROBES: Final = Backoff(first_seconds=30.0, wait_seconds_max=600.0)  # while the
 STOP_AFTER_MS: Final = 5 * 86_400_000  # without a success,
 STOP_AFTER_FAILURES: Final = 20  # and at least so many attempts
 EXCERPT_CHARACTERS_MAX: Final = 500
-HALVES_NAMESPACE: Final = UUID("c1b0c0de-3a57-4d0c-9a44-5f1c6f0e2b90")  # random, fixed for ever
 
 
 def judge(
@@ -51,7 +48,7 @@ def judge(
     if answer.status in REFUSED and not due.is_probe and not lane.is_open:
         if due.batch.event_count > 1:
             return Verdict(kind="split", answer=answer.reason, excerpt=excerpt, halves=halves_of(due.batch))
-        if due.batch.parent_id is not None:
+        if due.batch.parent_id is not None and lane.succeeded_at_ms >= due.cut_at_ms:  # it takes others
             return Verdict(kind="given_up", answer=f"refused alone: {answer.reason}", excerpt=excerpt)
     return _again(due, answer, lane=lane, schedule=schedule, now_ms=now_ms, rng=rng)
 
@@ -60,7 +57,7 @@ def _again(
     due: DueBatch, answer: Answer, *, lane: WebhookLane, schedule: RetrySchedule, now_ms: int, rng: random.Random
 ) -> Verdict:
     waits, attempts = SCHEDULES[schedule], due.attempts + 1
-    asked_seconds = min(answer.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX) if _is_retryable(answer) else 0.0
+    asked_seconds = min(answer.retry_after_seconds or 0.0, HOLD_SECONDS_MAX) if _is_retryable(answer) else 0.0
     failures = failures_after(lane.failures, is_probe=due.is_probe)
     hold_seconds = asked_seconds
     if failures >= FAILURES_OPEN:
@@ -95,8 +92,8 @@ def halves_of(batch: Batch) -> tuple[Batch, Batch]:
     """New bytes, so new ids, that come from the batch's: split again after a crash they are the same."""
     elements = _elements.decode(batch.body)
     middle = (len(elements) + 1) // 2
-    first, second = (_half(batch, number, part) for number, part in enumerate((elements[:middle], elements[middle:])))
-    return first, second
+    first_id, second_id = half_ids(batch.id)
+    return _half(batch, first_id, elements[:middle]), _half(batch, second_id, elements[middle:])
 
 
 def excerpt_of(answer: Answer) -> str:
@@ -104,9 +101,9 @@ def excerpt_of(answer: Answer) -> str:
     return answer.body[: 4 * EXCERPT_CHARACTERS_MAX].decode(errors="replace").replace("\0", "")[:EXCERPT_CHARACTERS_MAX]
 
 
-def _half(batch: Batch, number: int, elements: list[msgspec.Raw]) -> Batch:
+def _half(batch: Batch, half_id: str, elements: list[msgspec.Raw]) -> Batch:
     return Batch(
-        id=str(uuid5(HALVES_NAMESPACE, f"{batch.id}/{number}")),
+        id=half_id,
         webhook_id=batch.webhook_id,
         target=batch.target,
         headers=batch.headers,
