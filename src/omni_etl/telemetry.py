@@ -75,6 +75,7 @@ LINES: Final[dict[str, str]] = {
     "store_stopped": "The embedded store has gone.",
     "store_query_failed": "A query failed; with ClickHouse's code.",
     "store_sync_failed": "A directory of the store could not be synced; the store ends and is started again. See to the disk.",
+    "store_write_failed": "The disk refused the store a write, it is full most likely; the store ends and is started again. See to the disk.",
     "role_started": "A process of `omni up` runs; with its pid.",
     "role_died": "A process of `omni up` ended unasked; it is started again with back-off.",
     "role_failed": "A process of `omni up` cannot start; everything stops.",

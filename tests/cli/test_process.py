@@ -1,6 +1,7 @@
 """cli.process: how a role lives: exit codes, signals, its starter's pipe, and HTTP."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -180,6 +181,24 @@ async def test_stop_finishes_what_is_under_way() -> None:
         assert await asking == "done"
         await serving
     assert steps == ["answered", "ended"]
+
+
+async def test_a_full_collection_passes_by_what_was_imported() -> None:
+    """It would take 0.1 s, in which nobody is answered."""
+    gc.unfreeze()
+    stop = asyncio.Event()
+
+    async def count(_request: Request) -> Response:
+        return Response(str(gc.get_freeze_count()))
+
+    [port] = free_ports(1)
+    app = Starlette(routes=[Route("/", count)])
+    serving = asyncio.create_task(serve_http(app, setting="OMNI_API_PORT", host="127.0.0.1", port=port, stop=stop))
+    async with aiohttp.ClientSession() as client:
+        assert int(await _text(client, port)) > 10_000
+    stop.set()
+    await serving
+    gc.unfreeze()
 
 
 async def _text(client: aiohttp.ClientSession, port: int) -> str:

@@ -1,6 +1,6 @@
 /* LD_PRELOAD: notes each fsync and rename in FAULT_LOG, and lets the rename of a new part fail once where FAULT_FILE
  * exists: its content is "kill" (SIGKILL before the rename) or "enospc" (the rename fails for want of space). With "eio"
- * the next fsync of a table's directory fails. */
+ * the next fsync of a table's directory fails; with "merge" or "insert" the next write into a part that is being made so. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -61,6 +61,17 @@ static int is_table(int descriptor) {
 void *dlopen(const char *path, int mode) {
     void *(*real)(const char *, int) = dlsym(RTLD_NEXT, "dlopen");
     return real(path, mode & ~RTLD_DEEPBIND);
+}
+
+ssize_t write(int descriptor, const void *bytes, size_t size) {
+    ssize_t (*real)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
+    char path[PATH_MAX];
+    find_path(descriptor, path);
+    if ((strstr(path, "/tmp_merge_") && meet("merge")) || (strstr(path, "/tmp_insert_") && meet("insert"))) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real(descriptor, bytes, size);
 }
 
 int fsync(int descriptor) {

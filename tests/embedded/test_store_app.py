@@ -4,7 +4,7 @@ import asyncio
 import base64
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -31,8 +31,11 @@ class FakeEngine:
     go_on: threading.Event = field(default_factory=threading.Event)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4))
 
-    def run(self, statement: Statement) -> Result:
-        """Answer the statement itself."""
+    def submit(self, statement: Statement) -> Future[Result]:
+        """Have it answered."""
+        return self.pool.submit(self._run, statement)
+
+    def _run(self, statement: Statement) -> Result:
         self.ran.append(statement.sql)
         if statement.rows is None and "wait" in statement.sql:
             self.go_on.wait()

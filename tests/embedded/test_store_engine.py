@@ -12,7 +12,7 @@ from omni_etl.errors import SettingsError
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """One worker, so that statements meet on one connection."""
+    """One worker of each kind, so that statements meet on one connection."""
     made = Engine(tmp_path / "store", threads=1)
     made.open()
     yield made
@@ -22,7 +22,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def ask(engine: Engine, sql: str, **fields: object) -> str:
     """Run it as the host does, in a worker."""
     statement = Statement(sql, **fields)  # type: ignore[arg-type]  # by name
-    return engine.pool.submit(engine.run, statement).result().body.decode().strip()
+    return engine.submit(statement).result().body.decode().strip()
 
 
 def test_a_setting_lasts_one_statement(engine: Engine) -> None:
@@ -101,6 +101,20 @@ def test_an_insert_where_absent_is_refused_as_a_whole(engine: Engine) -> None:
     assert refused.value.code == STANDS_ALREADY
     assert ask(engine, "SELECT count() FROM t") == "2"
     assert ask(engine, "SELECT getSetting('deduplicate_insert')") == "enable"
+
+
+def test_a_reader_does_not_wait_for_an_insert(engine: Engine) -> None:
+    """However long that takes, and with one worker each: here it waits for another of its envelope."""
+    ask(
+        engine,
+        "CREATE TABLE t (marker_key String, checksum String, row_count UInt32) ENGINE = MergeTree ORDER BY marker_key",
+    )
+    with engine._claims.holding("default.t", ["a"]):
+        inserting = engine.submit(Statement("INSERT INTO t SELECT 'a', 'c', 1", absent=("a",)))
+        reading = engine.submit(Statement("SELECT count() FROM t"))
+        assert reading.result(timeout=10).body == b"0\n"
+        assert not inserting.done()
+    inserting.result(timeout=10)
 
 
 def test_an_insert_without_its_markers_is_no_success(engine: Engine) -> None:

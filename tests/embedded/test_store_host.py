@@ -1,6 +1,7 @@
 """The store host as a real process: what stands after a kill, a full disk and a power loss, and how it ends."""
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
@@ -18,6 +19,7 @@ from omni_etl.backends.clickhouse import ClickHouseStore
 from omni_etl.clock import SystemClock
 from omni_etl.embedded.store_host import StoreHost
 from omni_etl.embedded.store_sync import EXIT_CODE_NOT_SYNCED
+from omni_etl.embedded.store_writes import EXIT_CODE_NOT_WRITTEN
 from omni_etl.envelope import Envelope
 from omni_etl.errors import SettingsError, UnavailableError
 from omni_etl.service import Deadline, Service
@@ -194,6 +196,42 @@ async def test_a_directory_that_cannot_be_synced_ends_the_host(faults: Faults) -
     async with opened(faults.host) as store:
         await MessageEvents(store).apply(envelope(1), deadline())
         assert (await counts(store))["message_events"] == EVENTS
+
+
+@SERVICES
+async def test_a_write_that_failed_in_an_insert_is_never_answered(
+    faults: Faults, build: Callable[[ClickHouseStore], Service]
+) -> None:
+    """The engine says OK, and a file of the part is short: the host ends instead, and the redo after its restart is exact."""
+    async with opened(faults.host) as store:
+        service = build(store)
+        await service.apply(envelope(1), deadline())
+        faults.arm("insert")
+        with pytest.raises(UnavailableError):
+            await service.apply(envelope(2), deadline())
+        assert not faults.file.exists(), "the fault was not met"
+    assert await asyncio.to_thread(faults.host.wait) == EXIT_CODE_NOT_WRITTEN
+    faults.host.start()
+    async with opened(faults.host) as store:
+        service = build(store)
+        await asyncio.gather(*(service.apply(envelope(each), deadline()) for each in (1, 2)))
+        assert (await counts(store))[service.name] == 2 * EVENTS
+
+
+async def test_a_merge_whose_write_failed_loses_nothing(faults: Faults) -> None:
+    """The engine puts a short part in place of whole ones: the host ends, and the next one has the whole ones again."""
+    async with opened(faults.host) as store:
+        for seq in range(4):
+            await MessageEvents(store).apply(envelope(seq), deadline())
+        faults.arm("merge")
+        with contextlib.suppress(UnavailableError):  # the host may end before it answers
+            await store.query("OPTIMIZE TABLE message_events FINAL")
+        assert await asyncio.to_thread(faults.host.wait) == EXIT_CODE_NOT_WRITTEN
+        assert not faults.file.exists(), "the fault was not met"
+    faults.host.start()
+    async with opened(faults.host) as store:
+        raws = await store.query("SELECT raw FROM message_events WHERE marker_key = ''")
+        assert len({raw for (raw,) in raws}) == 4 * EVENTS
 
 
 async def apply_until_killed(

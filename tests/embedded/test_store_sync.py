@@ -45,7 +45,7 @@ def engine(tmp_path: Path, disk: Disk) -> Iterator[Engine]:
     """Two workers and a table."""
     made = Engine(tmp_path / "store", threads=2)
     made.open()
-    made.pool.submit(made.run, Statement("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")).result()
+    made.submit(Statement("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")).result()
     yield made
     disk.go_on.set()
     made.close()
@@ -53,7 +53,7 @@ def engine(tmp_path: Path, disk: Disk) -> Iterator[Engine]:
 
 def ask(engine: Engine, sql: str) -> str:
     """Run it as the host does, in a worker."""
-    return engine.pool.submit(engine.run, Statement(sql)).result().body.decode().strip()
+    return engine.submit(Statement(sql)).result().body.decode().strip()
 
 
 def path_of(engine: Engine) -> str:
@@ -64,7 +64,7 @@ def path_of(engine: Engine) -> str:
 def test_a_reader_syncs_what_an_insert_has_not_synced_yet(engine: Engine, disk: Disk) -> None:
     """Renamed, but its name is not on the disk: who sees the row makes it durable before the answer, and nothing else."""
     path = disk.held_path = path_of(engine)
-    inserting = engine.pool.submit(engine.run, Statement("INSERT INTO t VALUES (1)"))
+    inserting = engine.submit(Statement("INSERT INTO t VALUES (1)"))
     disk.is_held.wait()
     disk.synced.clear()
     assert ask(engine, "SELECT count() FROM t") == "1"

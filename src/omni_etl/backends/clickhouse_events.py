@@ -51,7 +51,7 @@ class ClickHouseEvents(StoreReader):
             asked |= {"after_ms": after.timestamp_ms, "after_key": after.envelope_key, "after_line": after.line_number}
         statement = f"{sql.query('events_found')}{_where(asked)}{sql.query('events_newest')}"
         rows = await self._ask(statement, {**asked, "count_max": count_max, "skip": skip})
-        return [Place(*row) for row in rows]
+        return [Place(int(time_ms), str(key), int(line)) for time_ms, key, line in rows]
 
     async def count(self, query: EventQuery) -> int:
         """How many there are."""

@@ -40,7 +40,7 @@ class StoreReader:
             store = await self._opened()
         except SettingsError as error:  # of a store that changed since the start; the start itself was told
             raise UnavailableError(str(error)) from error
-        return await store.query(statement, parameters)
+        return await store.read(statement, parameters)
 
     async def _opened(self) -> ClickHouseStore:
         if self._store is None:

@@ -45,7 +45,7 @@ CLIENT_GONE: Final = 499  # nginx's number; nobody reads it
 class StoreLimits:
     """What the host takes on at a time; more is answered 503, and one body that is too long 413."""
 
-    threads: int = 2
+    threads: int = 2  # to read, and as many to write
     waiting_count_max: int = 64
     body_bytes_max: int = 256 * MIB
     bodies_bytes_max: int = 512 * MIB
@@ -89,8 +89,7 @@ class _Desk:
                     raise StatementError(codes.READONLY, "GET only reads; use POST")
                 if found.absent and found.rows is None:  # our own clients ask so at their start, to know us
                     return refusal(StatementError(codes.BAD_ARGUMENTS, "omni_absent goes with an insert and its rows"))
-                running = asyncio.get_running_loop().run_in_executor(self._engine.pool, self._engine.run, found)
-                return answer(found, await running)
+                return answer(found, await asyncio.wrap_future(self._engine.submit(found)))
         except StatementError as error:
             self._log.warning("store_query_failed", code=error.code, reason=error.text[:REASON_CHARACTERS_MAX])
             return refusal(error)

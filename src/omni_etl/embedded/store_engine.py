@@ -1,8 +1,8 @@
 """The engine inside the store host: chDB on one data directory, a connection per worker thread.
 
 Settings are made for a statement with SET and taken back after it; a connection on which that fails is replaced, so no
-statement meets what another one set. Nothing is answered before it is durable (`store_sync`), and an insert may ask that
-its envelopes be absent (`store_absent`).
+statement meets what another one set. Nothing is answered before it is durable (`store_sync`), or after a write that the disk
+refused (`store_writes`), and an insert may ask that its envelopes be absent (`store_absent`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +25,17 @@ from omni_etl import sql
 from omni_etl.embedded.store_absent import Claims
 from omni_etl.embedded.store_statement import INSERT, READING, Statement
 from omni_etl.embedded.store_sync import DirectorySync
+from omni_etl.embedded.store_writes import FailedWrites
 from omni_etl.errors import SettingsError
 
 LOCK_NAME: Final = "omni-store.lock"
 _CODE: Final = re.compile(r"Code: (\d+)\.")
 _UNKNOWN_EXCEPTION: Final = 1002
 STANDS_ALREADY: Final = 389  # ClickHouse's INSERT_WAS_DEDUPLICATED
+
+# 1 is chDB's own default of the first; a server refuses `1 + 1` without SELECT. 1 became ClickHouse's default of the second with 26.1,
+# and costs a search by recipient a fifth to a half more CPU (docs/decisions/0027).
+SETTINGS: Final = "implicit_select = 0, use_skip_indexes_on_data_read = 0"
 
 
 class StatementError(Exception):
@@ -60,13 +66,18 @@ class _Session:
 
 @dataclass(slots=True)
 class Engine:
-    """One data directory; `run` may be called from any worker of `pool`, and only from there."""
+    """One data directory; `submit` statements to it, from any thread.
+
+    Those who read have workers of their own: a search does not wait for inserts, which wait for the disk, nor they for it.
+    """
 
     directory: Path
-    threads: int
-    pool: ThreadPoolExecutor = field(init=False)
+    threads: int  # to read, and as many to write
+    _reading: ThreadPoolExecutor = field(init=False)
+    _writing: ThreadPoolExecutor = field(init=False)
     _lock: int = field(init=False, default=-1)
     _sync: DirectorySync = field(init=False)
+    _writes: FailedWrites = field(init=False)
     _sessions: list[_Session] = field(init=False, default_factory=list)
     _local: threading.local = field(init=False, default_factory=threading.local)
     _table_paths: dict[tuple[str, str], list[str]] = field(init=False, default_factory=dict)
@@ -90,26 +101,35 @@ class Engine:
                 f"{self.directory}, held by a running store",
                 "Stop that one, or name another directory.",
             ) from None
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="store")
-        self.pool.submit(self._session).result()
+        self._reading = ThreadPoolExecutor(self.threads, thread_name_prefix="reading")
+        self._writing = ThreadPoolExecutor(self.threads, thread_name_prefix="writing")
+        self._reading.submit(self._session).result()
         self._sync = DirectorySync(self.directory)
         self._sync.sync_all()  # an earlier process may have died before it synced what can be read now
+        self._writes = FailedWrites(self.directory)
+        self._writes.watch(lambda: partial(_failed_writes, self._session()))
 
     def close(self) -> None:
         """Finish what runs, then close the engine and let the directory go."""
-        self.pool.shutdown(wait=True)
+        for pool in (self._reading, self._writing):
+            pool.shutdown(wait=True)
+        self._writes.close()
         for session in self._sessions:
             session.connection.close()
         self._sessions.clear()
         os.close(self._lock)
 
-    def run(self, statement: Statement) -> Result:
-        """Run one statement; what it wrote and what it read is durable on return.
+    def submit(self, statement: Statement) -> Future[Result]:
+        """Have it run by the next free worker of its kind; what it wrote and what it read is durable when it is done.
 
-        Raises:
+        Raises, when it is done:
             StatementError: as the engine says it, or `STANDS_ALREADY`.
 
         """
+        pool = self._reading if READING.match(statement.sql) else self._writing
+        return pool.submit(self._run, statement)
+
+    def _run(self, statement: Statement) -> Result:
         if statement.absent:
             return self._run_absent(statement)
         session = self._session()
@@ -131,7 +151,7 @@ class Engine:
                 )
             # Any memory of blocks would take a redo for a repetition where a dying engine noted what it never wrote.
             settings = {**statement.settings, "deduplicate_insert": "disable"}
-            result = self.run(replace(statement, settings=settings, absent=()))
+            result = self._run(replace(statement, settings=settings, absent=()))
             if len(self._standing(statement, inserted["table"])) < len(set(statement.absent)):
                 raise StatementError(_UNKNOWN_EXCEPTION, "the insert answered OK and its markers are not found")
             return result
@@ -154,6 +174,7 @@ class Engine:
             paths = self._paths(session, database.strip('`"'), inserted["table"].strip('`"'))
             with self._sync.inserting(paths):
                 yield
+            self._writes.check(partial(_failed_writes, session))
         else:
             try:
                 yield
@@ -165,7 +186,7 @@ class Engine:
         session: _Session | None = getattr(self._local, "session", None)
         if session is None:
             session = _Session(chdb.connect(str(self.directory)))
-            _query(session, "SET implicit_select = 0")  # chDB's own default; a server refuses `1 + 1` without SELECT
+            _query(session, f"SET {SETTINGS}")
             self._sessions.append(session)
             self._local.session = session
         return session
@@ -199,6 +220,10 @@ class Engine:
             )
             paths = self._table_paths[database, table] = found.body.decode().splitlines()
         return paths
+
+
+def _failed_writes(session: _Session) -> int:
+    return int(_query(session, sql.query("failed_writes"), "TabSeparated").body)
 
 
 def quoted(name: str) -> str:

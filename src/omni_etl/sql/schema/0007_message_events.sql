@@ -7,7 +7,8 @@
 -- Partitions are days of the *cut*, so that one insert never spans two; the time of an event is in the primary key.
 -- insert_until is when the envelope's lease ends, the same in every row of a block: the engine refuses what comes later, by
 -- its own clock when it has the rows (now() would be the time at which the statement began).
--- The first three settings make an acknowledged insert durable; without them it sits in the page cache. Then merging,
+-- The first three settings make an acknowledged insert durable; without them it sits in the page cache. The fourth keeps what was
+-- merged for a while, for the case that the merged part cannot be read (embedded/store_writes.py); chDB's default is 0. Then merging,
 -- which costs as much as inserting: an event is rewritten by fewer, larger merges (base 5 by default). A part below 64 MiB
 -- is one file and not a hundred (10 MiB by default, where an insert of 10,000 events costs twice as much).
 -- How long rows are kept is a setting, and a TTL that is set by it (commands/keep_message_events.sql).
@@ -65,6 +66,7 @@ SETTINGS
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,
+    old_parts_lifetime = 480,
     non_replicated_deduplication_window = 10000,
     merge_selector_base = 16,
     min_bytes_for_wide_part = 67108864,

@@ -69,6 +69,7 @@ SETTINGS
     fsync_after_insert = 1,
     fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1,
+    old_parts_lifetime = 480,
     non_replicated_deduplication_window = 10000,
     merge_selector_base = 16,
     materialize_ttl_recalculate_only = 1
