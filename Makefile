@@ -3,11 +3,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
+CORES := -n auto --dist loadfile # a file of tests stays together: what its tests share is made once
 STAMP := $(VENV)/.installed
 WAYS := src tests bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint types layers test engines clients sim fuzz e2e bench docs lock clean
+.PHONY: help setup demo up check lint types layers test engines clients sim fuzz e2e chaos bench docs lock clean
 
 help: ## show what can be done
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +35,10 @@ layers: setup ## import-linter: imports point down only
 	$(VENV)/bin/lint-imports
 
 test: setup ## every test but the end-to-end ones on other engines
-	$(RUN) -m pytest -m "not engines and not clients and not simulation"
+	$(RUN) -m pytest $(CORES) -m "not engines and not clients and not simulation"
 
 engines: setup ## end to end over SQS's protocol and on PostgreSQL
-	$(RUN) -m pytest -m "engines and not clients"
+	$(RUN) -m pytest $(CORES) -m "engines and not clients"
 
 clients: setup ## the official Node client against a filled system; needs node and npm
 	npm ci --silent --no-audit --no-fund --prefix tests/clients/node
@@ -48,10 +49,14 @@ sim: setup ## the whole way under faults from a seed, and the code broken on pur
 	$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 fuzz: setup ## odd input for every parser that outsiders reach: SECONDS=60 for each of them, 2 if not said
-	OMNI_FUZZ_SECONDS=$(or $(SECONDS),2) $(RUN) -m pytest -m fuzz
+	OMNI_FUZZ_SECONDS=$(or $(SECONDS),2) $(RUN) -m pytest $(CORES) -m fuzz
 
-e2e: setup ## the whole system as real processes, killed in turn
+e2e: setup ## the whole system as real processes: every end-to-end test, then `make chaos`
 	$(RUN) -m pytest -m e2e
+	$(RUN) -m tests.chaos --write
+
+chaos: setup ## a million events and 220 faults on each queue in about an hour, counted: docs/RELIABILITY.md; QUEUE=sqs, SEED=2
+	$(RUN) -m tests.chaos --write $(if $(QUEUE),--queue $(QUEUE)) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## how fast it is here, beside the bare limit and RabbitMQ, in about an hour; ROWS=hose,outage for a part, QUICK=1
 	$(RUN) -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(QUICK),--quick)
