@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
-CORES := -n auto --dist loadfile # a file of tests stays together: what its tests share is made once
+CORES := -n auto --dist worksteal
 STAMP := $(VENV)/.installed
 WAYS := src tests bench scripts
 

@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 # glibc's <malloc.h>. As it comes, each thread has an arena of its own, and every large buffer is asked from the kernel
-# and given back, page by page (docs/decisions/0011).
+# and given back, page by page (docs/decisions/0011, 0028).
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_MMAP_MAX: Final = -4
@@ -16,9 +16,7 @@ M_ARENA_MAX: Final = -8
 MIB: Final = 1024 * 1024
 # chDB brings a jemalloc that gives unused pages back after 5 s; ClickHouse's own name for the variable of that is this.
 ENGINES_HEAP: Final = {"JE_MALLOC_CONF": "dirty_decay_ms:60000"}
-YOUNG_OBJECTS_MAX: Final = (
-    20_000  # Python's own is 700: beside thousands of lines that live for a moment, always reached
-)
+YOUNG_OBJECTS_MAX: Final = 20_000  # Python's own is 700, of which an envelope's lines alone make a collection each
 
 
 def keep_heap(*, kept_bytes: int = 16 * MIB, mapped_bytes: int | None = 8 * MIB) -> bool:

@@ -1,6 +1,7 @@
 """webhook_probe: the target test, as SparkPost makes it and tells of it."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,11 @@ async def test_nobody_there_has_a_name(api: Api) -> None:
 
 async def test_an_inner_address_is_refused_and_not_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """By number or by name: which machine a name of ours means is nobody's business."""
-    loop = asyncio.get_running_loop()
 
-    async def resolve(_host: str, port: int, **_more: Any) -> list[Any]:
+    def resolve(_host: str, port: int, *_more: Any) -> list[Any]:
         return [(2, 1, 6, "", ("10.9.8.7", port))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     for target in ("http://10.9.8.7/", "http://[::ffff:10.9.8.7]/", "http://store.inner/", "https://store.inner:8443/"):
         error = await refusal(api, target)
         assert error["message"] == "POST to webhook target URL failed with error code EACCES"

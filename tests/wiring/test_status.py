@@ -66,6 +66,9 @@ async def test_an_engine_that_was_never_named_is_away_in_words(make_settings: Ma
     assert seen["store"]["away"].startswith("OMNI_STORE_URL: found nothing.")
 
 
+@pytest.mark.usefixtures(
+    "clickhouse"
+)  # tables are there, as behind every running system: making them may take a busy disk long
 async def test_everything_there(make_settings: Make, store_url: str) -> None:
     """Each part's own figures; a role's word with its age, a dead letter with its reason."""
     with answering(b'{"status":"refusing","spool_bytes":7}', code=503) as port:
