@@ -45,7 +45,7 @@ clients: setup ## the official Node client against a filled system; needs node a
 	$(RUN) -m pytest -m clients
 
 sim: setup ## the whole way under faults from a seed, and the code broken on purpose: SEEDS=5000 for more, SEED=123 to see one again
-	$(if $(SEED),,OMNI_SIM_SEEDS=50 $(RUN) -m pytest tests/simulation)
+	$(if $(SEED),,OMNI_SIM_SEEDS=50 $(RUN) -m pytest $(CORES) tests/simulation)
 	$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 fuzz: setup ## odd input for every parser that outsiders reach: SECONDS=60 for each of them, 2 if not said
