@@ -44,5 +44,6 @@ def settle_heap() -> None:
 
     A full collection would look through all of it: 0.1 s in which nobody is answered.
     """
+    gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX)
